@@ -1,0 +1,95 @@
+# Signalbox. `make help` lists the targets; `make run` and `make test` set up everything they need.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PORT ?= 8000
+Q ?= where is my order 1042?
+PYTEST ?= -q
+
+# uv from the PATH, else one of our own under .tools, made with the system's Python alone.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+RUN := $(UV) run --no-sync --frozen
+export UV_PYTHON_DOWNLOADS ?= never
+
+##@ Use it
+.PHONY: run services ask doctor
+run: .venv/.synced ## Start everything in one process, with the example shop (PORT=8000)
+	@$(RUN) python -m signalbox_local run --port $(PORT)
+
+services: .venv/.synced ## Start six services on PostgreSQL and Redis behind Traefik (PORT=8000)
+	@$(RUN) python -m signalbox_local services --port $(PORT)
+
+ask: .venv/.synced ## Ask a question: make ask Q="where is my order 1042?"
+	@$(RUN) signalbox ask --url http://127.0.0.1:$(PORT) "$(Q)"
+
+doctor: .venv/.synced ## Make one real call per model role and say what a model cannot do
+	@$(RUN) signalbox doctor --url http://127.0.0.1:$(PORT)
+
+##@ Change it
+.PHONY: format lint types imports sizes openapi schemas docs check
+format: .venv/.synced ## Format the code and fix what can be fixed
+	$(RUN) ruff format .
+	$(RUN) ruff check --fix .
+
+lint: .venv/.synced ## Ruff: format and lint
+	$(RUN) ruff format --check .
+	$(RUN) ruff check .
+
+types: .venv/.synced ## mypy, strict
+	$(RUN) mypy libs/*/src services/*/src examples/*/src tests/fake_provider/src deploy/local/src
+
+imports: .venv/.synced ## import-linter: who may import whom
+	$(RUN) lint-imports
+
+sizes: .venv/.synced ## No file over 500 lines, no function over 60
+	$(RUN) python tests/gates/sizes.py
+
+openapi: .venv/.synced ## Write the services' openapi.json
+	$(RUN) python tests/gates/openapi.py --write
+
+schemas: .venv/.synced ## Write the services' sqlite.sql from their migrations
+	$(RUN) python tests/gates/sqlite_schemas.py --write
+
+docs: .venv/.synced ## Write the generated pages of docs/
+	$(RUN) python tests/gates/generated_docs.py --write
+
+check: lint types imports sizes ## All gates that need no running system
+	$(RUN) python tests/gates/openapi.py
+	$(RUN) python tests/gates/generated_docs.py
+
+##@ Test it
+.PHONY: test test-all test-long bench bench-quick
+test: .venv/.synced ## Unit, storage, contract and end-to-end tests on real PostgreSQL, Redis and Traefik
+	$(RUN) pytest $(PYTEST) -m "not faults and not soak"
+
+test-all: .venv/.synced ## The same, and the fault suites
+	$(RUN) pytest $(PYTEST) -m "not soak"
+
+test-long: .venv/.synced ## The soaks at full length
+	$(RUN) pytest $(PYTEST) -m soak
+
+bench: .venv/.synced ## Cases R and F in both shapes, as ratios to the bare endpoint
+	$(RUN) python bench/turns/run.py
+
+##@ Set-up
+.PHONY: setup clean help
+setup: .venv/.synced ## Install everything into .venv
+
+.venv/.synced: uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(UV)
+	@echo "Installing the workspace into .venv (about a minute on a fresh machine) ..."
+	$(UV) sync --frozen
+	@touch $@
+
+.tools/bin/uv:
+	@echo "No uv on this machine: installing one under .tools ..."
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/pip install --quiet --disable-pip-version-check "uv>=0.8"
+
+clean: ## Remove what was installed and built
+	rm -rf .venv .tools .signalbox .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
