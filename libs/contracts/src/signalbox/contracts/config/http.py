@@ -1,0 +1,93 @@
+"""HTTP requests that leave the system, as the config writes them: templates, auth, retry, response mapping."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from signalbox.contracts.base import ConfigModel, SecretRef
+
+
+class BearerAuth(ConfigModel):
+    """``Authorization: Bearer`` with a token kept as a secret (RFC 6750)."""
+
+    type: Literal["bearer"] = "bearer"
+    token: SecretRef
+
+
+class BasicAuth(ConfigModel):
+    """HTTP Basic authentication (RFC 7617)."""
+
+    type: Literal["basic"] = "basic"
+    username: str
+    password: SecretRef
+
+
+class ApiKeyAuth(ConfigModel):
+    """A key sent in a header or in the query string."""
+
+    type: Literal["api_key"] = "api_key"
+    name: str = "X-API-Key"
+    location: Literal["header", "query"] = "header"
+    key: SecretRef
+
+
+class OAuth2Auth(ConfigModel):
+    """OAuth 2.0 client credentials grant (RFC 6749, section 4.4)."""
+
+    type: Literal["oauth2"] = "oauth2"
+    token_url: str
+    client_id: str
+    client_secret: SecretRef
+    scopes: list[str] = []
+    audience: str | None = None
+
+
+class HmacAuth(ConfigModel):
+    """HMAC-SHA256 over ``timestamp.body``, sent in a header with the timestamp."""
+
+    type: Literal["hmac"] = "hmac"
+    secret: SecretRef
+    signature_header: str = "X-Signature"
+    timestamp_header: str = "X-Timestamp"
+
+
+Auth = Annotated[BearerAuth | BasicAuth | ApiKeyAuth | OAuth2Auth | HmacAuth, Field(discriminator="type")]
+
+
+class Retry(ConfigModel):
+    """When a failed attempt is tried again. Only calls that are safe to repeat are retried."""
+
+    attempts: int = Field(default=2, ge=1, le=10)
+    """Attempts in all, the first included."""
+    backoff_ms: int = Field(default=200, ge=0, le=60_000)
+    """Wait before the second attempt; doubled for each further one, with jitter."""
+
+
+class HttpRequest(ConfigModel):
+    """A request template. A placeholder that is the whole string keeps the type of its value.
+
+    Templates see ``arguments``, ``vars`` (the workflow's variables), ``context`` (session, user, language)
+    and, in flows, ``slots``.
+    """
+
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = "GET"
+    url: str = Field(min_length=1, max_length=4000)
+    """Absolute URL; each placeholder in the path is percent-encoded as one segment."""
+    headers: dict[str, str] = {}
+    query: dict[str, Any] = {}
+    """Query parameters; one whose value is none is left out, a list is repeated."""
+    body: Any = None
+    body_format: Literal["json", "form", "text"] = "json"
+
+
+class ResponseMapping(ConfigModel):
+    """What is kept of an answer."""
+
+    select: str | None = None
+    """JMESPath expression over the JSON body; none keeps the whole body."""
+    error_when: str | None = None
+    """JMESPath expression; a true result turns a 2xx answer into an error."""
+    not_found_is_empty: bool = False
+    """Treat 404 as a successful answer with ``null`` as its value."""
+    max_bytes: int = Field(default=262_144, ge=1, le=10_485_760)
+    """A larger answer is an error, never cut silently."""

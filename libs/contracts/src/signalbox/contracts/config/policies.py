@@ -1,0 +1,95 @@
+"""Policies: what happens when a message is unclear, too early, too much or too late."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from signalbox.contracts.base import ConfigModel, Identifier, LocalizedText
+
+
+class Thresholds(ConfigModel):
+    """Scores, 0 to 1, that separate routing from asking and asking from falling back."""
+
+    accept: float | None = Field(default=None, ge=0, le=1)
+    """At or above: route. None uses the threshold chosen when the snapshot was built."""
+    clarify: float = Field(default=0.3, ge=0, le=1)
+    """At or above, and below ``accept``: ask which was meant. Below: fall back."""
+    margin: float = Field(default=0.1, ge=0, le=1)
+    """Two candidates closer than this are both named when asking."""
+
+
+class Fallback(ConfigModel):
+    """What is said, or done, when nothing fits."""
+
+    reply: LocalizedText | None = None
+    skill: Identifier | None = None
+    """A skill that answers whatever no intent covers."""
+    action: Identifier | None = None
+    """Taken after ``after`` fallbacks in a row."""
+    after: int = Field(default=3, ge=1, le=20)
+
+
+class Disambiguation(ConfigModel):
+    """How the assistant asks which of several things was meant."""
+
+    enabled: bool = True
+    max_options: int = Field(default=2, ge=2, le=5)
+    prompt: LocalizedText | None = None
+
+
+class Degradation(ConfigModel):
+    """What happens when a budget, limit or provider is exhausted, in order; the last word is a reply or an action."""
+
+    model: str | None = None
+    """A cheaper model to try first."""
+    rules_only: bool = True
+    reply: LocalizedText | None = None
+    action: Identifier | None = None
+
+
+class ContextPolicy(ConfigModel):
+    """How much of the conversation a model is shown."""
+
+    max_turns: int = Field(default=10, ge=0, le=200)
+    max_tokens: int = Field(default=4000, ge=0)
+    compact: bool = True
+    """Summarise what no longer fits, instead of dropping it."""
+
+
+class Retention(ConfigModel):
+    """How long a conversation is kept."""
+
+    days: int | None = Field(default=None, ge=1)
+    """None keeps it until it is deleted, or the tenant's own limit."""
+
+
+class MessageLimits(ConfigModel):
+    """Caps checked before any model is called."""
+
+    max_message_chars: int = Field(default=8000, ge=1, le=100_000)
+    messages_per_minute_per_session: int | None = Field(default=None, ge=1)
+    messages_per_minute_per_user: int | None = Field(default=None, ge=1)
+
+
+class Policies(ConfigModel):
+    """All policies of a workflow, each with a default that is safe to start with."""
+
+    thresholds: Thresholds = Thresholds()
+    fallback: Fallback = Fallback()
+    degradation: Degradation = Degradation()
+    disambiguation: Disambiguation = Disambiguation()
+    double_texting: Literal["queue", "reject", "interrupt"] = "queue"
+    """What a second message does while a turn is running."""
+    client_gone: Literal["finish", "cancel"] = "finish"
+    """What happens to a streamed turn whose client has left."""
+    snapshot: Literal["pin", "follow"] = "pin"
+    """Whether a session finishes its open flow on the snapshot that it began with."""
+    session_ttl_seconds: int = Field(default=3600, ge=60, le=31_536_000)
+    """Sliding: the first message after it starts afresh."""
+    context: ContextPolicy = ContextPolicy()
+    retention: Retention = Retention()
+    limits: MessageLimits = MessageLimits()
+    confirm_writes: bool = False
+    """Whether write tools called by a skill ask the user first."""
+    max_iterations: int = Field(default=4, ge=1, le=20)
+    """Decide-and-act rounds in one turn."""

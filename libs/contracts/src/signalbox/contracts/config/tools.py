@@ -1,0 +1,72 @@
+"""Tools and knowledge: what a flow or a model can call."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from signalbox.contracts.base import ConfigModel, Identifier, JsonSchema
+from signalbox.contracts.config.http import Auth, HttpRequest, ResponseMapping, Retry
+
+
+class McpSource(ConfigModel):
+    """A tool of an MCP server (Model Context Protocol, streamable HTTP transport)."""
+
+    url: str
+    tool: str
+    pin: str | None = None
+    """SHA-256 over the tool's name, description and schema as they were approved."""
+
+
+class StatusCheck(ConfigModel):
+    """The read that tells whether a write whose answer was lost was carried out."""
+
+    tool: Identifier
+    arguments: dict[str, Any] = {}
+    done_when: str = "result"
+    """Expression over ``result``."""
+
+
+class Tool(ConfigModel):
+    """One operation, with JSON-schema arguments; exactly one of ``request``, ``mcp`` and ``python`` carries it out."""
+
+    id: Identifier
+    description: str = ""
+    parameters: JsonSchema = {"type": "object", "properties": {}}
+    """JSON schema of the arguments that a caller, or a model, gives."""
+    context: dict[str, Any] = {}
+    """Arguments taken from the session, as templates: hidden from the model and not overridable by it."""
+    effect: Literal["read", "write"] = "read"
+    confirm: Literal["policy", "always", "never"] = "policy"
+    """Whether a person confirms before a write is made."""
+    request: HttpRequest | None = None
+    mcp: McpSource | None = None
+    python: str | None = None
+    """Name under the entry point group ``signalbox.tools``."""
+    auth: Auth | None = None
+    timeout_ms: int = Field(default=10_000, ge=1, le=300_000)
+    retry: Retry = Retry()
+    idempotent: bool = False
+    """Whether the service behind it honours ``Idempotency-Key``, or repeating the call does no harm."""
+    status_check: StatusCheck | None = None
+    response: ResponseMapping = ResponseMapping()
+    cache_seconds: int = Field(default=0, ge=0, le=86_400)
+    """How long a read's result may be reused for the same tenant and arguments."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Tool":
+        given = [name for name in ("request", "mcp", "python") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of request, mcp and python")
+        return self
+
+
+class Knowledge(ConfigModel):
+    """A source that is asked for passages to answer from."""
+
+    id: Identifier
+    description: str = ""
+    tool: Identifier
+    """A read tool that takes ``query`` and returns passages {text, title?, url?}."""
+    when: Literal["on_demand", "before_answer", "on_fallback"] = "on_demand"
+    arguments: dict[str, Any] = {}
+    top_k: int = Field(default=4, ge=1, le=50)

@@ -1,0 +1,24 @@
+"""Names of the HTTP headers that Signalbox defines or relies on."""
+
+TIMEOUT_MS = "signalbox-timeout-ms"
+"""Remaining milliseconds that the caller gives; less what was spent at each hop."""
+
+REQUEST_ID = "x-request-id"
+IDEMPOTENCY_KEY = "idempotency-key"
+TRACEPARENT = "traceparent"
+"""W3C Trace Context."""
+
+LEDGER_CALL_ID = "signalbox-llm-call-id"
+"""On an answer of the gateway: the id of the call's ledger row."""
+
+LEDGER_COST = "signalbox-llm-cost"
+"""On an answer of the gateway: cost as a decimal, with its currency, such as ``0.00012 USD``; absent if unpriced."""
+
+LLM_EMULATED = "signalbox-llm-emulated"
+"""On an answer of the gateway: what the model lacks and the gateway did for it (``tools``, ``json_mode``)."""
+
+PURPOSE = "signalbox-purpose"
+SESSION_ID = "signalbox-session-id"
+WORKFLOW_ID = "signalbox-workflow-id"
+SKILL_ID = "signalbox-skill-id"
+"""Labels of a model call for the ledger, set by the services."""

@@ -1,0 +1,126 @@
+"""The parts of the OpenAI chat completions protocol that Signalbox's own services use.
+
+The gateway passes any further field through; these models are what our callers send and read.
+Source: OpenAI API reference, "Chat Completions".
+"""
+
+from typing import Any, Literal
+
+from signalbox.contracts.base import EpochMs, WireModel
+
+
+class FunctionCall(WireModel):
+    """The function that a model wants called; ``arguments`` is JSON text as the model wrote it."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(WireModel):
+    """One requested call."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: FunctionCall
+
+
+class Message(WireModel):
+    """One message of a chat."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    name: str | None = None
+
+
+class Usage(WireModel):
+    """Token counts of one call."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+
+
+class ChatRequest(WireModel):
+    """A chat completion request."""
+
+    model: str
+    messages: list[Message]
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    response_format: dict[str, Any] | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stream: bool = False
+    stream_options: dict[str, Any] | None = None
+
+
+class ChatChoice(WireModel):
+    """One answer."""
+
+    index: int = 0
+    message: Message
+    finish_reason: str | None = None
+
+
+class ChatReply(WireModel):
+    """A chat completion."""
+
+    id: str
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage | None = None
+
+
+class ModelInfo(WireModel):
+    """A model that the gateway serves, and what it can do (null: not known)."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int = 0
+    owned_by: str = "signalbox"
+    tools: bool | None = None
+    json_mode: bool | None = None
+    embeddings: bool | None = None
+    context_window: int | None = None
+    """Tokens of input and output together."""
+
+
+class ModelList(WireModel):
+    """``GET /llm/v1/models``."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelInfo]
+    roles: dict[str, str] = {}
+    """The operator's default model of each role; a role without one is absent."""
+    role_reasons: dict[str, str] = {}
+    """Of every role, in a sentence: why this model, or why none."""
+
+
+class UsageLine(WireModel):
+    """What one model was used for on one day (UTC)."""
+
+    day: str
+    """ISO 8601 date."""
+    model: str
+    """The name that was asked for."""
+    calls: int
+    failed_calls: int = 0
+    """Of ``calls``, those without a whole answer: refused, timed out, broken off or left by the client."""
+    input_tokens: int
+    output_tokens: int
+    currency: str | None = None
+    cost: str | None = None
+    """Decimal in ``currency``; null when no call of the line has a price. Unpriced calls are not in it."""
+    unpriced_calls: int = 0
+    estimated_calls: int = 0
+    """Calls whose tokens the provider did not report."""
+
+
+class UsageReport(WireModel):
+    """``GET /llm/v1/usage``: the tenant's calls by day and model, newest day first."""
+
+    since: EpochMs
+    lines: list[UsageLine]
