@@ -1,0 +1,1 @@
+"""What every Signalbox service shares; import from its sub-packages."""

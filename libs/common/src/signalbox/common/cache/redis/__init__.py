@@ -1,0 +1,5 @@
+"""The cache ports on Redis."""
+
+from signalbox.common.cache.redis.cache import RedisCache
+
+__all__ = ["RedisCache"]

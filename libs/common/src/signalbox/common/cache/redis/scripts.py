@@ -1,0 +1,20 @@
+"""The Lua scripts beside this module; each makes one port operation one atomic round trip."""
+
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script and the SHA-1 by which EVALSHA names it."""
+
+    source: str
+    sha: str
+
+
+def load_script(*names: str) -> Script:
+    """Read ``lua/<name>.lua``; several are joined, helpers first."""
+    folder = files(__package__).joinpath("lua")
+    source = "\n".join(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names)
+    return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())

@@ -1,0 +1,159 @@
+"""``signalbox serve`` and ``signalbox openapi``: one service as a process of its own, and its API description."""
+
+import asyncio
+import gc
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from signalbox.common.errors import NotFound, SignalboxError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+SERVICES_GROUP = "signalbox.services"
+_IDLE_S = 3.0
+"""Seconds after the start at which what only later calls need is loaded."""
+
+_SERVER_OPTIONS: dict[str, Any] = {
+    "log_config": None,
+    "access_log": False,
+    "lifespan": "on",
+    "server_header": False,
+    "date_header": False,
+    "backlog": 2048,
+}
+
+app = typer.Typer()
+
+
+class PortTaken(SignalboxError):
+    """Something else listens on the port."""
+
+    code = "port_taken"
+
+    def __init__(self, host: str, port: int, reason: str) -> None:
+        super().__init__(f"Cannot listen on {host}:{port} ({reason}); choose another with --port.")
+
+
+@app.command()
+def serve(
+    service: Annotated[str, typer.Argument(help="workflow, skills, flows, tools, llm_gateway or admin.")],
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: SIGNALBOX_HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Default: the service's own, 8001 to 8006.")] = None,
+) -> None:
+    """Run one service."""
+    from signalbox.common.settings import DEFAULT_PORTS, SERVICE_OF
+
+    if host is not None:
+        os.environ["SIGNALBOX_HOST"] = host
+    create_app = load_factory(service)
+    asgi_app = create_app()
+    listener = bind(
+        host or os.environ.get("SIGNALBOX_HOST", "127.0.0.1"), port or DEFAULT_PORTS[SERVICE_OF[service]]
+    )
+    run_app(asgi_app, listener, drain=getattr(asgi_app.state, "drain", None))
+
+
+@app.command()
+def openapi(
+    service: Annotated[str, typer.Argument(help="Name of an installed service.")],
+) -> None:
+    """Print the service's OpenAPI document."""
+    from signalbox.common.web.openapi import render_openapi
+
+    print(render_openapi(load_factory(service)()), end="")
+
+
+def load_factory(service: str) -> "Callable[..., FastAPI]":
+    """The ``create_app`` of an installed service.
+
+    Raises:
+        NotFound: no such service is installed; the sentence names those that are.
+    """
+    installed = {point.name: point for point in entry_points(group=SERVICES_GROUP)}
+    if service not in installed:
+        raise NotFound(
+            f"No service '{service}' is installed here; there are: {', '.join(sorted(installed))}."
+        )
+    factory: Callable[..., FastAPI] = installed[service].load()
+    return factory
+
+
+def run_app(
+    asgi_app: Any,
+    listener: socket.socket,
+    *,
+    on_started: Callable[[], None] | None = None,
+    drain: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Serve an ASGI app until SIGINT or SIGTERM; running requests get ``drain_seconds`` to end.
+
+    ``drain`` ends what would hold them longer; it runs while they may still be answered.
+
+    Raises:
+        SignalboxError: the app refuses to start.
+    """
+    import uvicorn
+
+    from signalbox.common.cli.refusal import RefusalKept
+    from signalbox.common.settings import CommonSettings
+    from signalbox.common.telemetry import configure_logging
+    from signalbox.common.transport import load_http_client
+
+    settings = CommonSettings()
+    configure_logging(settings.log_level)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            # What a start makes lives as long as the process: the collector need not look at it, now or again.
+            gc.freeze()
+            gc.enable()
+            if self.started:
+                asyncio.get_running_loop().call_later(_IDLE_S, load_in_background)
+                if on_started is not None:
+                    on_started()
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            draining = asyncio.ensure_future(drain()) if drain is not None else None
+            await super().shutdown(sockets)
+            if draining is not None:
+                await draining
+
+    def load_in_background() -> None:
+        asyncio.get_running_loop().run_in_executor(None, load_http_client)
+
+    app_inside = RefusalKept(asgi_app)
+    config = uvicorn.Config(
+        app_inside, timeout_graceful_shutdown=int(settings.drain_seconds), **_SERVER_OPTIONS
+    )
+    try:
+        Server(config).run(sockets=[listener])
+    except SystemExit:
+        if app_inside.refusal is not None:
+            raise app_inside.refusal from None
+        raise
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A bound socket.
+
+    Raises:
+        PortTaken: something else listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # asyncio sets this only on sockets that name their protocol; streams must not wait for ACKs.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise PortTaken(host, port, error.strerror or str(error)) from error
+    return listener

@@ -1,0 +1,84 @@
+"""Functions that an installed distribution registers by entry point, called within limits."""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+import orjson
+
+from signalbox.common.context import current_deadline
+from signalbox.common.errors import DeadlineExceeded, SignalboxError
+from signalbox.common.http_calls.errors import CallFailed
+from signalbox.contracts.context import CallContext
+
+TOOLS_GROUP = "signalbox.tools"
+SKILLS_GROUP = "signalbox.functions"
+_LOG = logging.getLogger(__name__)
+
+RegisteredFunction = Callable[[Mapping[str, Any], CallContext], Any | Awaitable[Any]]
+"""Arguments and the turn's context to JSON data. One that is not a coroutine function runs in a thread."""
+
+
+def installed_functions(group: str) -> dict[str, RegisteredFunction]:
+    """The functions of an entry point group by name; one that cannot be imported is left out and logged."""
+    functions: dict[str, RegisteredFunction] = {}
+    for point in entry_points(group=group):
+        try:
+            functions[point.name] = point.load()
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            _LOG.exception("cannot load a registered function", extra={"function": point.name})
+    return functions
+
+
+class FunctionCall:
+    """One function with the limits that its tool or skill declares."""
+
+    def __init__(
+        self, function: RegisteredFunction, *, timeout_s: float, max_bytes: int, write: bool
+    ) -> None:
+        self._function = function
+        self._timeout_s = timeout_s
+        self._max_bytes = max_bytes
+        self._write = write
+
+    async def execute(self, arguments: Mapping[str, Any], context: CallContext) -> Any:
+        """What the function returns, as JSON data.
+
+        Raises:
+            CallFailed: it raised, took too long, or returned too much or something that is not data.
+        """
+        try:
+            async with asyncio.timeout(min(self._timeout_s, current_deadline().check("a function"))):
+                output = await self._run(arguments, context)
+        except DeadlineExceeded as error:
+            raise CallFailed("timeout", error.detail) from error
+        except TimeoutError as error:
+            detail = f"The function did not return within {self._timeout_s:g} s."
+            raise CallFailed("unknown_outcome" if self._write else "timeout", detail) from error
+        except SignalboxError as error:
+            raise CallFailed("upstream_error", error.detail) from error
+        except Exception as error:
+            # Its message may hold anything, secrets too; the traceback is for operators.
+            _LOG.exception("a registered function raised")
+            raise CallFailed("upstream_error", f"The function raised {type(error).__name__}.") from error
+        return self._as_data(output)
+
+    async def _run(self, arguments: Mapping[str, Any], context: CallContext) -> Any:
+        if inspect.iscoroutinefunction(self._function):
+            return await self._function(arguments, context)
+        output = await asyncio.to_thread(self._function, arguments, context)
+        return await output if inspect.isawaitable(output) else output
+
+    def _as_data(self, output: Any) -> Any:
+        try:
+            content = orjson.dumps(output)
+        except TypeError as error:
+            raise CallFailed(
+                "bad_response", "The function returned something that is not JSON data."
+            ) from error
+        if len(content) > self._max_bytes:
+            raise CallFailed("too_large", f"The function returned more than {self._max_bytes} bytes.")
+        return orjson.loads(content)

@@ -1,0 +1,29 @@
+"""Rules: patterns and keywords matched against a message, all in one pass.
+
+The meaning of a pattern is RE2's, whatever engine runs it. Text is brought into one form by ``normalise``
+before it is matched; patterns and keywords are brought into the same form when they are compiled.
+"""
+
+from signalbox.common.rules.errors import BadPattern, RulesOutOfMemory, RulesTooLarge
+from signalbox.common.rules.keywords import keyword_rule
+from signalbox.common.rules.normalise import normalise, normalise_pattern
+from signalbox.common.rules.pattern import Pattern, PatternMatch, captures
+from signalbox.common.rules.ports import CompiledRules, Rule, RuleEngine
+from signalbox.common.rules.re2_engine import DEFAULT_MEMORY, Re2Engine
+
+__all__ = [
+    "DEFAULT_MEMORY",
+    "BadPattern",
+    "CompiledRules",
+    "Pattern",
+    "PatternMatch",
+    "Re2Engine",
+    "Rule",
+    "RuleEngine",
+    "RulesOutOfMemory",
+    "RulesTooLarge",
+    "captures",
+    "keyword_rule",
+    "normalise",
+    "normalise_pattern",
+]

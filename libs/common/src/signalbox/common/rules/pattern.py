@@ -1,0 +1,101 @@
+"""One RE2 pattern: whether and where it is found, and what its groups captured."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import re2
+
+from signalbox.common.rules.errors import BadPattern
+from signalbox.common.rules.normalise import normalise_pattern
+
+_MEMORY = 8 * 1024 * 1024
+_NO_SUCH_SYNTAX = {
+    "(?=": "RE2 has no lookahead",
+    "(?!": "RE2 has no lookahead",
+    "(?<=": "RE2 has no lookbehind",
+    "(?<!": "RE2 has no lookbehind",
+    "(?>": "RE2 has no atomic groups",
+    "(?(": "RE2 has no conditionals",
+    "(?P=": "RE2 has no backreferences",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PatternMatch:
+    """Where a pattern was found: ``start`` to ``end`` in characters of the text, and the captured texts."""
+
+    start: int
+    end: int
+    text: str
+    """The whole match."""
+    value: str
+    """The first group that took part in the match, else the whole match: the value of a slot or parameter."""
+    groups: dict[str, str]
+    """Named groups that took part in the match."""
+
+
+class Pattern:
+    """A compiled pattern, case-insensitive, found anywhere in a text (that ``normalise`` returned)."""
+
+    def __init__(self, source: str) -> None:
+        """Compile. Raises BadPattern with RE2's reason."""
+        self.source = source
+        try:
+            self._compiled = re2.compile(normalise_pattern(source), options())
+        except (re2.error, UnicodeEncodeError) as error:
+            raise BadPattern(refusal(source, error)) from None
+
+    @cached_property
+    def size(self) -> int:
+        """Instructions of the compiled program, which the memory of a set is spent on."""
+        return int(self._compiled.programsize)
+
+    @cached_property
+    def group_names(self) -> frozenset[str]:
+        """Names of the pattern's named groups."""
+        return frozenset(self._compiled.groupindex)
+
+    def search(self, text: str) -> PatternMatch | None:
+        """The first match in a text, in time linear in its length."""
+        found = self._compiled.search(text)
+        if found is None:
+            return None
+        captured = [group for group in found.groups() if group is not None]
+        return PatternMatch(
+            start=found.start(),
+            end=found.end(),
+            text=found.group(),
+            value=captured[0] if captured else found.group(),
+            groups={name: value for name, value in found.groupdict().items() if value is not None},
+        )
+
+
+def captures(pattern: str, text: str) -> dict[str, str]:
+    """What the named groups of a pattern captured in a normalised text; empty without a match."""
+    found = Pattern(pattern).search(text)
+    return found.groups if found is not None else {}
+
+
+def options(memory: int = _MEMORY, *, case_sensitive: bool = False) -> re2.Options:
+    """The options that a pattern is compiled with; ``memory`` in bytes."""
+    chosen = re2.Options()
+    chosen.case_sensitive = case_sensitive
+    chosen.log_errors = False
+    chosen.max_mem = memory
+    return chosen
+
+
+def refusal(pattern: str, error: Exception) -> str:
+    """The sentence for a pattern that RE2 refused."""
+    reason = error.args[0] if error.args and isinstance(error, re2.error) else "it is not valid Unicode"
+    if isinstance(reason, bytes):
+        reason = reason.decode("utf-8", "replace")
+    if reason.startswith("invalid perl operator"):
+        for syntax, advice in _NO_SUCH_SYNTAX.items():
+            if syntax in pattern:
+                return f"RE2 refuses the pattern ({reason}): {advice}; match more and check the value in the flow."
+    if reason.startswith("invalid escape sequence") and reason[-1:].isdigit():
+        return f"RE2 refuses the pattern ({reason}): RE2 has no backreferences; write the alternatives out."
+    if reason.endswith("\\Z"):
+        return f"RE2 refuses the pattern ({reason}): RE2 writes the end of the text as \\z."
+    return f"RE2 refuses the pattern: {reason}."

@@ -1,0 +1,175 @@
+"""The change feed: a long poll that keeps releases and keys current, and says which snapshots are loaded."""
+
+import asyncio
+import logging
+import secrets
+from pathlib import Path
+from typing import Any
+
+from signalbox.common.auth import KeyRing
+from signalbox.common.clients import AdminClient
+from signalbox.common.errors import NotFound, SignalboxError, Unavailable
+from signalbox.common.snapshots.store import Snapshots, write_atomically
+from signalbox.contracts.admin import ChangesReply, ChangesRequest, ReleasePointer, ServiceName, SnapshotRef
+
+_LOG = logging.getLogger(__name__)
+
+_RETRY_S = 0.5
+_WAIT_MS = 3_000
+"""Well under the 5 s in which a revoked key must stop working, should a wake-up be missed."""
+
+
+class NoRelease(NotFound):
+    """Nothing is published under this name."""
+
+    code = "no_release"
+
+
+class ConfigFeed:
+    """The state of the tenants that a service needs, as Admin last told it.
+
+    A change is applied after every snapshot that it makes active is loaded, so that no request meets a cold
+    one. A service without ``snapshots`` follows releases and keys only.
+    """
+
+    def __init__(
+        self,
+        service: ServiceName,
+        environment: str,
+        admin: AdminClient,
+        directory: Path,
+        *,
+        snapshots: Snapshots[Any] | None = None,
+        keys: KeyRing | None = None,
+    ) -> None:
+        self._service: ServiceName = service
+        self._environment = environment
+        self._admin = admin
+        self._file = directory / "feed.json"
+        self._snapshots = snapshots
+        self._keys = keys
+        self._instance = f"{service}-{secrets.token_hex(6)}"
+        self._task: asyncio.Task[None] | None = None
+        self._reachable = True
+        self._has_state = False
+        self._prepare: list[SnapshotRef] = []
+        self._releases: dict[tuple[str, str], ReleasePointer] = {}
+        self._defaults: dict[str, ReleasePointer] = {}
+        self.revision = -1
+
+    def release(self, tenant: str, workflow_id: str | None) -> ReleasePointer:
+        """The active release of a workflow; without a name, of the tenant's default workflow.
+
+        Raises:
+            NoRelease: nothing is published under this name.
+        """
+        pointer = (
+            self._defaults.get(tenant) if workflow_id is None else self._releases.get((tenant, workflow_id))
+        )
+        if pointer is None:
+            name = f"workflow '{workflow_id}'" if workflow_id else "workflow"
+            raise NoRelease(f"No {name} is published; publish one with 'signalbox publish FILE'.")
+        return pointer
+
+    def releases(self, tenant: str) -> list[ReleasePointer]:
+        """All active releases of a tenant."""
+        return [pointer for (owner, _), pointer in self._releases.items() if owner == tenant]
+
+    async def start(self) -> None:
+        """Apply what was last kept on disk, then follow Admin in the background."""
+        kept = await asyncio.to_thread(self._read)
+        if kept is not None:
+            await self._apply(kept)
+            self.revision = -1
+        self._task = asyncio.create_task(self._follow(), name=f"{self._service}-config-feed")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def check(self) -> None:
+        """For ``/ready``: there is some state to serve from, fresh or kept.
+
+        Raises:
+            Unavailable: Admin has never been reached.
+        """
+        if not self._has_state:
+            raise Unavailable("Admin has not been reached yet, and nothing is kept from before.")
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._poll()
+                self._note(reachable=True)
+            except SignalboxError as error:
+                self._note(reachable=False, reason=error.detail)
+                await asyncio.sleep(_RETRY_S)
+            except Exception:  # noqa: BLE001 - logged with its traceback
+                # A bug must not leave the service with a stale config for ever.
+                _LOG.exception("the config feed failed; it goes on")
+                await asyncio.sleep(_RETRY_S)
+
+    async def _poll(self) -> None:
+        for ref in self._prepare:
+            await self._preload(ref)
+        reply = await self._admin.changes(
+            ChangesRequest(
+                service=self._service,
+                instance=self._instance,
+                after=self.revision,
+                loaded=self._snapshots.loaded if self._snapshots is not None else self._prepare,
+                wait_ms=_WAIT_MS,
+            )
+        )
+        self._prepare = reply.prepare
+        if reply.revision != self.revision:
+            await self._apply(reply)
+            await asyncio.to_thread(self._write, reply)
+
+    async def _apply(self, reply: ChangesReply) -> None:
+        mine = [pointer for pointer in reply.releases if pointer.environment == self._environment]
+        active = [SnapshotRef(tenant=pointer.tenant, config_hash=pointer.config_hash) for pointer in mine]
+        for ref in active:
+            await self._preload(ref)
+        if self._snapshots is not None:
+            self._snapshots.pin([*active, *reply.prepare])
+        self._releases = {(pointer.tenant, pointer.workflow_id): pointer for pointer in mine}
+        self._defaults = {pointer.tenant: pointer for pointer in mine if pointer.is_default}
+        if self._keys is not None:
+            self._keys.replace(reply.keys)
+        self.revision = reply.revision
+        self._has_state = True
+
+    async def _preload(self, ref: SnapshotRef) -> None:
+        if self._snapshots is None:
+            return
+        try:
+            await self._snapshots.preload(ref)
+        except SignalboxError as error:
+            # The release stays what Admin says; a request that needs the snapshot tries again, and says why.
+            _LOG.warning("cannot load a snapshot: %s", error.detail, extra={"config_hash": ref.config_hash})
+        except Exception:  # noqa: BLE001 - logged with its traceback
+            # One that this version cannot read must not keep the others, or a revoked key, from being applied.
+            _LOG.exception("cannot compile a snapshot", extra={"config_hash": ref.config_hash})
+
+    def _note(self, *, reachable: bool, reason: str = "") -> None:
+        if reachable != self._reachable:
+            self._reachable = reachable
+            _LOG.warning("admin is reachable again" if reachable else f"admin is not reachable: {reason}")
+
+    def _read(self) -> ChangesReply | None:
+        try:
+            return ChangesReply.model_validate_json(self._file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            _LOG.warning("ignoring a damaged feed file: %s", error)
+            return None
+
+    def _write(self, reply: ChangesReply) -> None:
+        try:
+            write_atomically(self._file, reply.model_dump_json().encode())
+        except OSError as error:
+            _LOG.warning("cannot keep the feed on disk: %s", error)

@@ -1,0 +1,170 @@
+"""Snapshots by hash: fetched once, compiled once, kept in memory up to a number of bytes and on disk.
+
+The disk copy is what lets a service restart and serve while Admin is down.
+"""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from signalbox.common.clients import AdminClient, ServiceCallFailed
+from signalbox.common.errors import NotFound, SignalboxError
+from signalbox.contracts.admin import SnapshotDocument, SnapshotRef
+
+_LOG = logging.getLogger(__name__)
+
+CompiledT = TypeVar("CompiledT")
+
+
+class UnknownSnapshot(NotFound):
+    """There is no snapshot with this hash in this tenant."""
+
+    code = "unknown_snapshot"
+
+    def __init__(self, config_hash: str) -> None:
+        super().__init__(f"There is no snapshot {config_hash[:12]}... in this tenant; publish it first.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[CompiledT]):
+    compiled: CompiledT
+    size: int
+
+
+class Snapshots(Generic[CompiledT]):
+    """The compiled snapshots of one service.
+
+    ``compile_snapshot`` turns a document into what the service works with; it runs in a thread, once each.
+    ``max_bytes`` bounds the sum of the documents' sizes; those passed to ``pin`` are never dropped.
+    """
+
+    def __init__(
+        self,
+        admin: AdminClient,
+        compile_snapshot: Callable[[SnapshotDocument], CompiledT],
+        directory: Path,
+        max_bytes: int = 64 * 1024 * 1024,
+    ) -> None:
+        self._admin = admin
+        self._compile = compile_snapshot
+        self._directory = directory
+        self._max_bytes = max_bytes
+        self._held: OrderedDict[SnapshotRef, _Held[CompiledT]] = OrderedDict()
+        self._bytes = 0
+        self._loading: dict[SnapshotRef, asyncio.Task[_Held[CompiledT]]] = {}
+        self._pinned: frozenset[SnapshotRef] = frozenset()
+
+    @property
+    def loaded(self) -> list[SnapshotRef]:
+        """Those that can be served at once."""
+        return list(self._held)
+
+    def pin(self, refs: Collection[SnapshotRef]) -> None:
+        """Spare these from eviction, in place of those pinned before."""
+        self._pinned = frozenset(refs)
+
+    async def get(self, tenant: str, config_hash: str) -> CompiledT:
+        """The compiled snapshot.
+
+        Raises:
+            UnknownSnapshot: the tenant has none with this hash.
+        """
+        ref = SnapshotRef(tenant=tenant, config_hash=config_hash)
+        held = self._held.get(ref)
+        if held is None:
+            held = await self._load_once(ref)
+        else:
+            self._held.move_to_end(ref)
+        return held.compiled
+
+    def peek(self, tenant: str, config_hash: str) -> CompiledT | None:
+        """The compiled snapshot if it is in memory; never waits."""
+        held = self._held.get(SnapshotRef(tenant=tenant, config_hash=config_hash))
+        return held.compiled if held is not None else None
+
+    async def preload(self, ref: SnapshotRef) -> None:
+        """Have the snapshot ready."""
+        if ref not in self._held:
+            await self._load_once(ref)
+
+    async def _load_once(self, ref: SnapshotRef) -> _Held[CompiledT]:
+        task = self._loading.get(ref)
+        if task is None:
+            task = self._loading[ref] = asyncio.create_task(self._load(ref))
+            task.add_done_callback(lambda done: self._loaded(ref, done))
+        # Shielded: a caller that is cancelled must not take the snapshot from those who wait for it too.
+        return await asyncio.shield(task)
+
+    def _loaded(self, ref: SnapshotRef, task: "asyncio.Task[_Held[CompiledT]]") -> None:
+        self._loading.pop(ref, None)
+        if not task.cancelled():
+            task.exception()  # seen: whoever waited got it, and all of them may have left
+
+    async def _load(self, ref: SnapshotRef) -> _Held[CompiledT]:
+        document = await asyncio.to_thread(self._read, ref)
+        if document is None:
+            document = await self._fetch(ref)
+            await asyncio.to_thread(self._write, ref, document)
+        compiled = await asyncio.to_thread(self._compile, document)
+        held = _Held(compiled, len(document.document.encode()))
+        self._held[ref] = held
+        self._bytes += held.size
+        self._evict(ref)
+        return held
+
+    async def _fetch(self, ref: SnapshotRef) -> SnapshotDocument:
+        try:
+            document = await self._admin.snapshot(ref)
+        except ServiceCallFailed as error:
+            if error.upstream.status == 404:
+                raise UnknownSnapshot(ref.config_hash) from error
+            raise
+        if not _is(document, ref):
+            raise SignalboxError(f"The snapshot received for {ref.config_hash[:12]}... is another one.")
+        return document
+
+    def _evict(self, keep: SnapshotRef) -> None:
+        for candidate in list(self._held):
+            if self._bytes <= self._max_bytes:
+                return
+            if candidate != keep and candidate not in self._pinned:
+                self._bytes -= self._held.pop(candidate).size
+
+    def _path(self, ref: SnapshotRef) -> Path:
+        return self._directory / ref.tenant / f"{ref.config_hash}.json"
+
+    def _read(self, ref: SnapshotRef) -> SnapshotDocument | None:
+        try:
+            stored = SnapshotDocument.model_validate_json(self._path(ref).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            _LOG.warning("ignoring a damaged snapshot file: %s", error)
+            return None
+        return stored if _is(stored, ref) else None
+
+    def _write(self, ref: SnapshotRef, document: SnapshotDocument) -> None:
+        try:
+            write_atomically(self._path(ref), document.model_dump_json().encode())
+        except OSError as error:
+            # Only a restart while Admin is down would need the file.
+            _LOG.warning("cannot keep a snapshot on disk: %s", error)
+
+
+def _is(document: SnapshotDocument, ref: SnapshotRef) -> bool:
+    digest = hashlib.sha256(document.document.encode()).hexdigest()
+    return document.tenant == ref.tenant and digest == document.config_hash == ref.config_hash
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file's content as a whole: a reader sees the old or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,37 @@
+"""Languages: texts that are missing in one of the workflow's languages."""
+
+import re
+from collections.abc import Iterator
+
+from signalbox.common.templates import language_chain
+from signalbox.common.validation.report import Finding
+from signalbox.common.validation.submission import Submission, Text
+
+_TEMPLATE_SYNTAX = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+
+
+def warn_about_translations(submission: Submission) -> Iterator[Finding]:
+    """``missing_translation``: a language of the workflow that a text falls back from.
+
+    A text in a parent language counts (``zh`` for ``zh-Hant``), and so does one that holds no words of its own.
+    """
+    if any(path[0] == "languages" for path in submission.removed):
+        return
+    languages = submission.config.languages
+    for text in submission.texts:
+        missing = [language for language in languages if not _covered(text, language, languages)]
+        if missing:
+            detail = f"No text for {', '.join(f'`{language}`' for language in missing)}: another language is shown."
+            yield Finding(text.path, "missing_translation", detail)
+
+
+def _covered(text: Text, language: str, languages: list[str]) -> bool:
+    if isinstance(text.value, dict):
+        tags = {tag.lower() for tag, value in text.value.items() if value}
+        return any(candidate in tags for candidate in language_chain(language)) or not _has_words(text)
+    return len(languages) == 1 or language == languages[0] or not _has_words(text)
+
+
+def _has_words(text: Text) -> bool:
+    words = "".join(_TEMPLATE_SYNTAX.sub("", string) for _, string in text.strings())
+    return any(character.isalpha() for character in words)

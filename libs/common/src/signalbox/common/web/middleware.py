@@ -1,0 +1,156 @@
+"""What happens around every request, in one ASGI layer: ids, deadline, span, body limit, metrics, bugs."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from signalbox.common.context import DEFAULT_TIMEOUT_MS, Deadline, RequestContext, enter_request
+from signalbox.common.errors import PayloadTooLarge, SignalboxError
+from signalbox.common.ids import new_id
+from signalbox.common.telemetry.metrics import Metrics
+from signalbox.common.telemetry.tracing import extract_context
+from signalbox.common.web.problems import problem_response
+from signalbox.contracts import headers as names
+
+_LOG = logging.getLogger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_MAX_TIMEOUT_MS = 3_600_000
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_UNTRACED = frozenset({"/live", "/ready", "/metrics", "/openapi.json"})
+
+ErrorResponse = Callable[[SignalboxError, str | None], Response]
+"""The answer to a request for a path that failed with an error."""
+
+
+class RequestMiddleware:
+    """Wraps a service's app."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        tracer: trace.Tracer,
+        metrics: Metrics,
+        max_body_bytes: int,
+        error_response: ErrorResponse = problem_response,
+    ) -> None:
+        self._app = app
+        self._tracer = tracer
+        self._metrics = metrics
+        self._max_body_bytes = max_body_bytes
+        self._error_response = error_response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+            await self._app(scope, receive, send)
+            return
+        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        request_id = headers.get(names.REQUEST_ID, "")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = new_id("req")
+        enter_request(RequestContext(request_id, Deadline.after(_timeout_ms(headers) / 1000)))
+        with self._tracer.start_as_current_span(
+            scope["method"],
+            context=extract_context(headers),
+            kind=SpanKind.SERVER,
+            record_exception=False,
+            set_status_on_exception=False,
+        ) as span:
+            await self._serve(scope, _Exchange(scope, receive, send, request_id, self._max_body_bytes), span)
+
+    async def _serve(self, scope: Scope, exchange: "_Exchange", span: trace.Span) -> None:
+        started = time.perf_counter()
+        try:
+            if exchange.declared_too_large():
+                await exchange.fail(exchange.too_large(), self._error_response)
+            else:
+                await self._app(scope, exchange.receive, exchange.send)
+        except SignalboxError as error:
+            await exchange.fail(error, self._error_response)
+        except Exception as error:
+            # A bug: said once, with its traceback, where operators look; the client gets no internals.
+            _LOG.exception("unhandled error")
+            span.record_exception(error)
+            bug = SignalboxError("Something went wrong on our side; the request id finds it.")
+            await exchange.fail(bug, self._error_response)
+            if exchange.started and exchange.status < 500:
+                raise
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            # A client may send any word as its method; each would be a time series of its own.
+            method = scope["method"] if scope["method"] in _METHODS else "OTHER"
+            self._metrics.observe(method, route, exchange.status, time.perf_counter() - started)
+            if span.is_recording():
+                span.update_name(f"{method} {route}")
+                span.set_attribute("http.request.method", method)
+                span.set_attribute("http.route", route)
+                span.set_attribute("url.path", scope["path"])
+                span.set_attribute("http.response.status_code", exchange.status)
+                if exchange.status >= 500:
+                    span.set_status(Status(StatusCode.ERROR))
+
+
+class _Exchange:
+    """The receive and send of one request, watched."""
+
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, max_body_bytes: int
+    ) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._request_id = request_id.encode("latin-1")
+        self._limit = max_body_bytes
+        self._received = 0
+        self.started = False
+        self.status = 499  # nothing was sent: the client had left
+
+    def declared_too_large(self) -> bool:
+        """Whether the content-length header alone says that the body is too large."""
+        for key, value in self._scope["headers"]:
+            if key == b"content-length":
+                digits = value.decode("latin-1")
+                return bool(_DIGITS.fullmatch(digits)) and int(digits) > self._limit
+        return False
+
+    def too_large(self) -> PayloadTooLarge:
+        """The error for a body over the limit."""
+        return PayloadTooLarge(f"The body is over {self._limit} bytes; send less, or split it.")
+
+    async def receive(self) -> Message:
+        """The next message, unless the body has grown too large."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+            if self._received > self._limit:
+                raise self.too_large()
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Pass a message on, with the request id on the first one."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            self.status = message["status"]
+            message.setdefault("headers", [])
+            message["headers"] = [*message["headers"], (b"x-request-id", self._request_id)]
+        await self._send(message)
+
+    async def fail(self, error: SignalboxError, error_response: ErrorResponse) -> None:
+        """Answer with the error, if nothing was sent yet."""
+        if self.started:
+            return
+        response = error_response(error, self._scope["path"])
+        await response(self._scope, self._receive, self.send)
+
+
+def _timeout_ms(headers: dict[str, str]) -> int:
+    value = headers.get(names.TIMEOUT_MS, "")
+    return min(int(value), _MAX_TIMEOUT_MS) if _DIGITS.fullmatch(value) else DEFAULT_TIMEOUT_MS

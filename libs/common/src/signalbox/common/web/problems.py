@@ -1,0 +1,135 @@
+"""The one place where errors become RFC 9457 problem details."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from signalbox.common.context import current_request
+from signalbox.common.errors import BadRequest, PayloadTooLarge, SignalboxError, ValidationFailed
+from signalbox.common.telemetry.tracing import current_trace_id
+from signalbox.contracts.problem import PROBLEM_JSON, Problem, ProblemError
+
+_LOG = logging.getLogger(__name__)
+
+_CODES = {
+    "extra_forbidden": "unknown_field",
+    "missing": "missing_field",
+    "string_too_short": "too_short",
+    "string_too_long": "too_long",
+    "too_long": "too_long",
+    "too_short": "too_short",
+    "string_pattern_mismatch": "bad_value",
+}
+
+_SENTENCES = {
+    "extra_forbidden": "There is no field of this name here; remove it",
+    "missing": "This field is required; add it",
+}
+
+
+class MalformedJson(BadRequest):
+    """The body is not JSON."""
+
+    code = "malformed_json"
+    title = "Malformed JSON"
+
+
+class _HttpProblem(SignalboxError):
+    """What the framework itself refuses: no such route, method not allowed."""
+
+    def __init__(self, error: HTTPException) -> None:
+        super().__init__(str(error.detail), headers=error.headers)
+        self._status = error.status_code
+
+    def problem(
+        self, *, instance: str | None = None, request_id: str | None = None, trace_id: str | None = None
+    ) -> Problem:
+        phrase = HTTPStatus(self._status).phrase
+        detail = self.detail
+        if self._status == HTTPStatus.METHOD_NOT_ALLOWED:
+            detail = f"{instance} takes {self.headers.get('Allow') or 'another method'} only."
+        elif detail == phrase:
+            detail = f"{phrase}: there is nothing at {instance}."
+        return Problem(
+            title=phrase,
+            status=self._status,
+            code=phrase.lower().replace(" ", "_"),
+            detail=detail,
+            instance=instance,
+            request_id=request_id,
+            trace_id=trace_id,
+        )
+
+
+def problem_of(error: SignalboxError, path: str | None = None) -> Problem:
+    """The problem details of an error in the request being served."""
+    request = current_request()
+    return error.problem(
+        instance=path, request_id=request.request_id if request else None, trace_id=current_trace_id()
+    )
+
+
+def problem_response(error: SignalboxError, path: str | None = None) -> Response:
+    """The answer to a request that failed with ``error``."""
+    problem = problem_of(error, path)
+    return Response(
+        orjson.dumps(problem.model_dump(exclude_none=True)),
+        status_code=problem.status,
+        headers=error.headers,
+        media_type=PROBLEM_JSON,
+    )
+
+
+def validation_problem(error: RequestValidationError) -> SignalboxError:
+    """What FastAPI's validation found, as one error with a pointer per value."""
+    found = error.errors()
+    for item in found:
+        if item["type"] == "json_invalid":
+            reason = item.get("ctx", {}).get("error", "")
+            return MalformedJson(f"The body is not JSON ({reason} at character {item['loc'][-1]}).")
+    errors = [_field_error(item) for item in found]
+    return ValidationFailed(
+        f"{len(errors)} value(s) in the request are wrong; 'errors' names each.", errors=errors
+    )
+
+
+def _field_error(item: dict[str, Any]) -> ProblemError:
+    where, *path = item["loc"]
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
+    code = _CODES.get(item["type"], "bad_value")
+    sentence = _SENTENCES.get(item["type"], item["msg"])
+    detail = f"{sentence}." if where == "body" else f"The {where} parameter: {sentence}."
+    return ProblemError(pointer=pointer, code=code, detail=detail)
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer every error of the app with problem details."""
+
+    async def on_signalbox_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, SignalboxError)  # noqa: S101 - registered for this class only
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            _LOG.warning("request failed: %s", error.detail, extra={"code": error.code})
+        return problem_response(error, request.url.path)
+
+    async def on_validation_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
+        return problem_response(validation_problem(error), request.url.path)
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+        if isinstance(error.__cause__, SignalboxError):
+            # FastAPI says "bad request" of whatever goes wrong while it reads the body.
+            return problem_response(error.__cause__, request.url.path)
+        if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return problem_response(PayloadTooLarge(str(error.detail)), request.url.path)
+        return problem_response(_HttpProblem(error), request.url.path)
+
+    app.add_exception_handler(SignalboxError, on_signalbox_error)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_error)
