@@ -1,0 +1,3 @@
+"""Migrations of the Admin service's tables."""
+
+HEAD = "0001"
