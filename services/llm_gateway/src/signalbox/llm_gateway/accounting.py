@@ -1,0 +1,248 @@
+"""What one call uses: counted while it runs, written to the ledger exactly once, shown in the trace."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+from signalbox.common.errors import SignalboxError
+from signalbox.common.ids import new_id, now_ms
+from signalbox.common.telemetry import current_trace_id
+from signalbox.contracts.identity import Principal
+from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout
+from signalbox.llm_gateway.ports import Ledger, Operation
+from signalbox.llm_gateway.prices import Price, money
+from signalbox.llm_gateway.protocol import Tokens, estimated_tokens
+from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall, Outcome, storable
+
+_CLIENT_LEFT = 499
+
+
+class AttemptAccount:
+    """One attempt at one provider; closed once, by whoever learns first how it ended."""
+
+    def __init__(
+        self, number: int, deployment: Deployment, price: Price | None, sent_bytes: int, span: trace.Span
+    ) -> None:
+        self.number = number
+        self.deployment = deployment
+        self._price = price
+        self._sent_bytes = sent_bytes
+        self._received_bytes = 0
+        self._span = span
+        self._started = time.monotonic()
+        self._tokens: Tokens | None = None
+        self._answered: str | None = None
+        self._first_token_ms: int | None = None
+        self.row: LedgerAttempt | None = None
+
+    def reported(self, usage: Mapping[str, Any]) -> None:
+        """The provider reported its tokens; the last report counts."""
+        self._tokens = Tokens.reported(usage)
+
+    def answered(self, model: Any) -> None:
+        """The provider said which model answered."""
+        if self._answered is None and isinstance(model, str):
+            self._answered = storable(model)
+
+    def received(self, size: int) -> None:
+        """So many bytes of answer came."""
+        if self._first_token_ms is None:
+            self._first_token_ms = self._elapsed()
+        self._received_bytes += size
+
+    @property
+    def first_token_ms(self) -> int | None:
+        """Milliseconds from the attempt's start to the first piece of its answer."""
+        return self._first_token_ms
+
+    @property
+    def cost(self) -> str | None:
+        """What the reported tokens cost, such as ``0.00012 USD``; None without a report or a price."""
+        if self._price is None or self._tokens is None:
+            return None
+        return f"{money(self._price.cost_pico(self._tokens))} {self._price.currency}"
+
+    def close(self, outcome: Outcome, status: int, code: str | None = None) -> None:
+        """The attempt is over.
+
+        An attempt that the provider refused before it began to answer used nothing. One that was cut off, or
+        whose provider reports no tokens, is estimated from the bytes that went and came.
+        """
+        if self.row is not None:
+            return
+        tokens, estimated = self._tokens, False
+        if tokens is None:
+            unanswered = outcome == "error" and not self._received_bytes and code != ProviderBroke.code
+            tokens = Tokens()
+            if not unanswered:
+                estimated = True
+                tokens = Tokens(
+                    input=estimated_tokens(self._sent_bytes), output=estimated_tokens(self._received_bytes)
+                )
+        price = self._price
+        self.row = LedgerAttempt(
+            number=self.number,
+            deployment=storable(self.deployment.name),
+            model_answered=self._answered,
+            tokens=tokens,
+            cost_pico=None if price is None else price.cost_pico(tokens),
+            currency=None if price is None else price.currency,
+            estimated=estimated,
+            outcome=outcome,
+            status=status,
+            error_code=None if code is None else storable(code),
+            latency_ms=self._elapsed(),
+        )
+        self._end_span(self.row)
+
+    def _elapsed(self) -> int:
+        return int((time.monotonic() - self._started) * 1000)
+
+    def _end_span(self, row: LedgerAttempt) -> None:
+        span = self._span
+        if span.is_recording():
+            span.set_attribute("gen_ai.usage.input_tokens", row.tokens.input)
+            span.set_attribute("gen_ai.usage.output_tokens", row.tokens.output)
+            if row.model_answered:
+                span.set_attribute("gen_ai.response.model", row.model_answered)
+            if row.error_code:
+                span.set_attribute("error.type", row.error_code)
+            if row.outcome != "ok":
+                span.set_status(Status(StatusCode.ERROR, row.error_code or row.outcome))
+        span.end()
+
+
+class CallAccount:
+    """One call and its attempts."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        tracer: trace.Tracer,
+        *,
+        principal: Principal,
+        labels: Labels,
+        operation: Operation,
+        model: str,
+        streamed: bool,
+    ) -> None:
+        self.call_id = new_id("llm")
+        self.emulated: str | None = None
+        self._ledger = ledger
+        self._tracer = tracer
+        self._principal = principal
+        self._labels = labels
+        self._operation = operation
+        self._model = model
+        self._streamed = streamed
+        self._trace_id = current_trace_id()
+        self._created_at = now_ms()
+        self._started = time.monotonic()
+        self._attempts: list[AttemptAccount] = []
+        self._finished = False
+
+    def attempt(self, deployment: Deployment, price: Price | None, sent_bytes: int) -> AttemptAccount:
+        """Begin an attempt of ``sent_bytes`` of request."""
+        kind = "embeddings" if self._operation == "embeddings" else "chat"
+        span = self._tracer.start_span(
+            f"{kind} {deployment.provider_model}",
+            kind=SpanKind.CLIENT,
+            # OpenTelemetry semantic conventions for generative AI.
+            attributes={
+                "gen_ai.operation.name": kind,
+                "gen_ai.provider.name": deployment.provider,
+                "gen_ai.request.model": deployment.provider_model,
+            },
+        )
+        account = AttemptAccount(len(self._attempts) + 1, deployment, price, sent_bytes, span)
+        self._attempts.append(account)
+        return account
+
+    @property
+    def cost(self) -> str | None:
+        """What the attempts cost together; None when one of them has no price or no report."""
+        costs = [attempt.cost for attempt in self._attempts]
+        if len(costs) == 1:
+            return costs[0]
+        rows = [attempt.row for attempt in self._attempts if attempt.row is not None]
+        total, currency = _total(rows)
+        return None if total is None else f"{money(total)} {currency}"
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """Close the account when the body raises; when it does not, whoever goes on closes it."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.finish("aborted", _CLIENT_LEFT, "client_left")
+            raise
+        except SignalboxError as error:
+            self.fail(error)
+            raise
+        except BaseException:
+            self.finish("error", 500, "internal_error")
+            raise
+
+    def fail(self, error: SignalboxError) -> None:
+        """The call ended with an error."""
+        problem = error.problem()
+        outcome: Outcome = "timeout" if isinstance(error, ProviderTimeout) else "error"
+        self.finish(outcome, problem.status, problem.code)
+
+    def abort(self) -> None:
+        """The client left; without effect on a call that is over."""
+        self.finish("aborted", _CLIENT_LEFT, "client_left")
+
+    def finish(self, outcome: Outcome, status: int, code: str | None = None) -> None:
+        """The call is over: write its row. Later calls have no effect."""
+        if self._finished:
+            return
+        self._finished = True
+        for attempt in self._attempts:
+            attempt.close(outcome, status, code)
+        self._ledger.record(self._row(outcome, status, code))
+
+    def _row(self, outcome: Outcome, status: int, code: str | None) -> LedgerCall:
+        rows = tuple(attempt.row for attempt in self._attempts if attempt.row is not None)
+        last = rows[-1] if rows else None
+        total, currency = _total(rows)
+        first_token = self._attempts[-1].first_token_ms if self._attempts else None
+        return LedgerCall(
+            tenant=self._principal.tenant,
+            call_id=self.call_id,
+            subject=storable(self._principal.subject),
+            labels=self._labels,
+            operation=self._operation,
+            model_asked=storable(self._model),
+            model_answered=last.model_answered if last else None,
+            deployment=last.deployment if last else None,
+            streamed=self._streamed,
+            tokens=sum((row.tokens for row in rows), Tokens()),
+            cost_pico=total,
+            currency=currency,
+            priced=total is not None,
+            estimated=any(row.estimated for row in rows),
+            emulated=self.emulated,
+            outcome=outcome,
+            status=status,
+            error_code=None if code is None else storable(code),
+            latency_ms=int((time.monotonic() - self._started) * 1000),
+            first_token_ms=first_token if self._streamed else None,
+            trace_id=self._trace_id,
+            created_at=self._created_at,
+            attempts=rows,
+        )
+
+
+def _total(rows: "tuple[LedgerAttempt, ...] | list[LedgerAttempt]") -> tuple[int | None, str | None]:
+    """The sum of the attempts' costs, when all of them have one in the same currency."""
+    currencies = {row.currency for row in rows}
+    if len(currencies) != 1 or any(row.cost_pico is None for row in rows):
+        return None, None
+    return sum(row.cost_pico or 0 for row in rows), currencies.pop()

@@ -1,0 +1,128 @@
+"""Wiring of the LLM Gateway."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from signalbox.common.clients import AdminClient
+from signalbox.common.platform import Platform
+from signalbox.common.snapshots import ConfigFeed
+from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.llm_gateway.calls import ModelCalls
+from signalbox.llm_gateway.catalog import Catalog
+from signalbox.llm_gateway.demo import DemoUpstream
+from signalbox.llm_gateway.deployments import Credentials, UpstreamKind
+from signalbox.llm_gateway.endpoints import router
+from signalbox.llm_gateway.ledger import BatchedLedger
+from signalbox.llm_gateway.offers import OPENAI_KEY_VARIABLE, declared_deployments, local_source, sources_of
+from signalbox.llm_gateway.openai_http import error_response
+from signalbox.llm_gateway.ports import Upstream
+from signalbox.llm_gateway.prices import Prices
+from signalbox.llm_gateway.repository import LedgerRepository
+from signalbox.llm_gateway.settings import GatewaySettings
+from signalbox.llm_gateway.upstreams import DeferredUpstream, LitellmUpstream, ProviderHttp
+
+_LOG = logging.getLogger(__name__)
+
+
+def create_app(settings: GatewaySettings | None = None, platform: Platform | None = None) -> FastAPI:
+    """The gateway as an ASGI app; with a ``platform`` as one of several services in a process."""
+    settings = settings or GatewaySettings()
+    own = platform is None
+    platform = platform or Platform.from_settings(settings)
+    authenticator = platform.authenticator("llm_gateway")
+    feed = ConfigFeed(
+        "llm_gateway",
+        settings.environment,
+        platform.client(AdminClient, caller="llm_gateway"),
+        settings.data / "llm_gateway",
+        keys=authenticator.keys,
+    )
+    database = platform.database("llm_gateway")
+    ledger = BatchedLedger(LedgerRepository(database), max_waiting=settings.ledger_max_waiting)
+    http = ProviderHttp()
+    credentials = Credentials(platform.secrets, _environment(settings))
+    catalog = _catalog(settings, http, credentials)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if own:
+                await stack.enter_async_context(platform)
+            await ledger.start()
+            stack.push_async_callback(ledger.close)
+            stack.push_async_callback(http.close)
+            await feed.start()
+            stack.push_async_callback(feed.stop)
+            await catalog.start()
+            stack.push_async_callback(catalog.stop)
+            announcing = asyncio.create_task(_announce(catalog))
+            stack.callback(announcing.cancel)
+            yield
+
+    app = create_service_app(
+        ServiceParts(
+            name="llm_gateway",
+            title="Signalbox LLM Gateway",
+            settings=settings.model_copy(update={"max_body_bytes": settings.llm_max_body_bytes}),
+            tracing=platform.tracing,
+            authenticator=authenticator,
+            routers=[router],
+            lifespan=lifespan,
+            ready_checks={"database": database.ping},
+            error_response=error_response,
+        )
+    )
+    app.state.model_calls = ModelCalls(
+        catalog,
+        _upstreams(http, credentials),
+        Prices(),
+        ledger,
+        platform.tracing.tracer("llm_gateway"),
+    )
+    app.state.catalog = catalog
+    app.state.ledger = ledger
+    return app
+
+
+def _catalog(settings: GatewaySettings, http: ProviderHttp, credentials: Credentials) -> Catalog:
+    declared = declared_deployments(settings)
+    return Catalog(
+        declared,
+        settings.model_of,
+        sources=sources_of(declared, http, credentials),
+        local=local_source(settings, http),
+    )
+
+
+def _upstreams(http: ProviderHttp, credentials: Credentials) -> dict[UpstreamKind, Upstream]:
+    def compatible() -> Upstream:
+        from signalbox.llm_gateway.upstreams.compatible import (  # noqa: PLC0415 - imports the HTTP client
+            CompatibleUpstream,
+        )
+
+        return CompatibleUpstream(http, credentials)
+
+    return {
+        "openai": DeferredUpstream(compatible),
+        "litellm": LitellmUpstream(credentials),
+        "demo": DemoUpstream(),
+    }
+
+
+def _environment(settings: GatewaySettings) -> dict[str, str]:
+    """Where ``env:NAME`` is looked up; the OpenAI key is there by whatever way it was set."""
+    environment = dict(os.environ)
+    if settings.openai_api_key is not None:
+        environment[OPENAI_KEY_VARIABLE] = settings.openai_api_key.get_secret_value()
+    return environment
+
+
+async def _announce(catalog: Catalog) -> None:
+    await catalog.settle()
+    for choice in catalog.describe_roles():
+        _LOG.info("role %s: %s (%s)", choice.role, choice.model or "no model", choice.reason)

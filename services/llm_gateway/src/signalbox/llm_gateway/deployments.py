@@ -1,0 +1,171 @@
+"""Deployments: which provider serves a model, under which name, with which limits of time and ability."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from signalbox.common.errors import SignalboxError
+from signalbox.common.secrets import Secret, SecretStore, secret_name
+from signalbox.contracts.identity import DEFAULT_TENANT
+from signalbox.llm_gateway.errors import BadDeployment
+
+ANY_MODEL = "*"
+"""Public name of a deployment that serves every model which no other one names."""
+
+DEMO_MODEL = "demo"
+OPENAI_URL = "https://api.openai.com/v1"
+
+_COMPATIBLE_URLS = {
+    "openai": OPENAI_URL,
+    "deepseek": "https://api.deepseek.com/v1",
+    "groq": "https://api.groq.com/openai/v1",
+    "mistral": "https://api.mistral.ai/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "xai": "https://api.x.ai/v1",
+}
+"""Providers whose own API is OpenAI's, with its published base URL."""
+
+_COMPATIBLE_LOCAL = frozenset({"openai-compatible", "ollama", "vllm"})
+
+UpstreamKind = Literal["openai", "litellm", "demo"]
+"""Which of our upstreams calls a provider."""
+
+KeyRef = Annotated[
+    str, StringConstraints(pattern=r"^(secret:[A-Za-z0-9][A-Za-z0-9._/-]*|env:[A-Za-z_][A-Za-z0-9_]*)$")
+]
+"""``secret:NAME``, or ``env:NAME`` for an environment variable; never the value."""
+
+
+class _Setting(BaseModel):
+    """Part of a deployment's settings: a misspelt name is an error, and no value is printed in one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class PriceSpec(_Setting):
+    """Prices in ``currency`` for a million tokens. A kind without a price costs what its total costs."""
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(default=Decimal(0), ge=0)
+    cached_input: Decimal | None = Field(default=None, ge=0)
+    cache_write: Decimal | None = Field(default=None, ge=0)
+    reasoning: Decimal | None = Field(default=None, ge=0)
+    audio_input: Decimal | None = Field(default=None, ge=0)
+    audio_output: Decimal | None = Field(default=None, ge=0)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+
+
+class Capabilities(_Setting):
+    """What a model can do; null: not known, and assumed until the provider says otherwise."""
+
+    chat: bool = True
+    tools: bool | None = None
+    json_mode: bool | None = Field(default=None, validation_alias=AliasChoices("json", "json_mode"))
+    """Whether ``response_format`` is obeyed."""
+    embeddings: bool | None = None
+    stream_usage: bool = True
+    """Whether the provider accepts ``stream_options.include_usage``; without it streamed tokens are estimated."""
+
+
+class Deployment(_Setting):
+    """One model at one provider."""
+
+    model: str = Field(min_length=1, max_length=200)
+    """Name that callers use, or ``*`` for every model that no other deployment names."""
+    provider: str = Field(default="openai", min_length=1, max_length=64)
+    """``openai``, ``openai-compatible``, ``ollama``, ``vllm``, ``deepseek``, ``groq``, ``mistral``, ``openrouter``
+    and ``xai`` speak OpenAI's protocol; any other name is litellm's."""
+    upstream_model: str | None = Field(default=None, min_length=1, max_length=200)
+    """The provider's name of the model; the same as ``model`` by default."""
+    base_url: str | None = Field(default=None, pattern=r"^https?://")
+    key: KeyRef | None = None
+    headers: dict[str, str] = {}
+    """Further headers for the provider; a value ``secret:NAME`` or ``env:NAME`` is looked up."""
+    price: PriceSpec | str | None = None
+    """Prices, or the name of another entry of the price map; none looks the model up there."""
+    timeout_s: float = Field(default=300, gt=0, le=3600)
+    """Seconds for a whole call."""
+    first_token_timeout_s: float | None = Field(default=None, gt=0)
+    """Seconds until a streamed answer's first byte; none: ``timeout_s``."""
+    stall_timeout_s: float = Field(default=120, gt=0)
+    """Seconds between two chunks of a stream."""
+    context_window: int | None = Field(default=None, ge=1)
+    capabilities: Capabilities = Capabilities()
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.provider in _COMPATIBLE_LOCAL and self.base_url is None:
+            raise ValueError(f"provider '{self.provider}' needs a base_url")
+        if self.model == ANY_MODEL and self.upstream_model is not None:
+            raise ValueError("a deployment of every model ('*') cannot have an upstream_model")
+        return self
+
+    @property
+    def kind(self) -> UpstreamKind:
+        """Which of our upstreams calls it."""
+        if self.provider == DEMO_MODEL:
+            return "demo"
+        compatible = self.provider in _COMPATIBLE_URLS or self.provider in _COMPATIBLE_LOCAL
+        return "openai" if compatible else "litellm"
+
+    @property
+    def url(self) -> str | None:
+        """Base URL without a slash at its end; None leaves it to litellm."""
+        url = self.base_url or _COMPATIBLE_URLS.get(self.provider)
+        return None if url is None else url.rstrip("/")
+
+    @property
+    def provider_model(self) -> str:
+        """The provider's name of the model."""
+        return self.upstream_model or self.model
+
+    @property
+    def name(self) -> str:
+        """How ledger, logs and errors call it."""
+        return f"{self.provider}/{self.provider_model}"
+
+    def serving(self, model: str) -> "Deployment":
+        """This deployment for a model that it serves by ``*``."""
+        return self.model_copy(update={"model": model}) if self.model == ANY_MODEL else self
+
+
+class Credentials:
+    """Looks up keys of providers at the moment of a call. They belong to the operator, not to a tenant."""
+
+    def __init__(self, secrets: SecretStore, environment: dict[str, str]) -> None:
+        self._secrets = secrets
+        self._environment = environment
+
+    async def key(self, deployment: Deployment) -> Secret | None:
+        """The deployment's key.
+
+        Raises:
+            BadDeployment: the reference leads nowhere.
+        """
+        return None if deployment.key is None else await self._resolve(deployment.key, deployment)
+
+    async def headers(self, deployment: Deployment) -> dict[str, str]:
+        """The deployment's own headers with references replaced. Raises as ``key`` does."""
+        return {
+            name: (await self._resolve(value, deployment)).reveal() if _is_reference(value) else value
+            for name, value in deployment.headers.items()
+        }
+
+    async def _resolve(self, reference: str, deployment: Deployment) -> Secret:
+        if reference.startswith("env:"):
+            value = self._environment.get(reference.removeprefix("env:"))
+            if not value:
+                raise BadDeployment(
+                    f"Deployment '{deployment.name}' reads its key from the environment variable "
+                    f"{reference.removeprefix('env:')}, which is not set."
+                )
+            return Secret(value)
+        try:
+            return await self._secrets.get(DEFAULT_TENANT, secret_name(reference))
+        except SignalboxError as error:
+            raise BadDeployment(f"Deployment '{deployment.name}' has no key. {error.detail}") from error
+
+
+def _is_reference(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(("secret:", "env:"))

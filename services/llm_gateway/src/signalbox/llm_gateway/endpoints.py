@@ -1,0 +1,108 @@
+"""The gateway's HTTP interface, OpenAI-compatible: ``base_url=http://host/llm/v1``."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from signalbox.common.context import current_deadline
+from signalbox.common.ids import now_ms
+from signalbox.contracts import headers as names
+from signalbox.contracts.identity import Principal
+from signalbox.contracts.llm import ModelInfo, ModelList, UsageReport
+from signalbox.llm_gateway.calls import Caller, ModelCalls
+from signalbox.llm_gateway.catalog import Catalog
+from signalbox.llm_gateway.errors import ModelNotFound
+from signalbox.llm_gateway.leaving import while_client_stays
+from signalbox.llm_gateway.openai_http import OpenAIRoute, RequiresModels, answer_response
+from signalbox.llm_gateway.ports import Ledger
+from signalbox.llm_gateway.protocol import RequestBody
+from signalbox.llm_gateway.records import Labels
+
+_DAY_MS = 86_400_000
+
+router = APIRouter(prefix="/llm/v1", tags=["models"], route_class=OpenAIRoute)
+
+Models = Annotated[Principal, Depends(RequiresModels())]
+
+
+def model_calls(request: Request) -> ModelCalls:
+    """The service behind the calls."""
+    calls: ModelCalls = request.app.state.model_calls
+    return calls
+
+
+def model_catalog(request: Request) -> Catalog:
+    """The models that there are."""
+    catalog: Catalog = request.app.state.catalog
+    return catalog
+
+
+def usage_ledger(request: Request) -> Ledger:
+    """The ledger."""
+    ledger: Ledger = request.app.state.ledger
+    return ledger
+
+
+def _body(*required: str) -> dict[str, Any]:
+    """The OpenAPI description of a body that is passed on as it came."""
+    properties = {"model": {"type": "string", "description": "A name that GET /llm/v1/models lists."}}
+    schema = {"type": "object", "required": ["model", *required], "properties": properties}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _caller(request: Request, principal: Principal) -> Caller:
+    # Without the header a deployment's own limit counts: answers of models may take minutes.
+    deadline = current_deadline() if names.TIMEOUT_MS in request.headers else None
+    return Caller(principal, Labels.from_headers(dict(request.headers)), deadline)
+
+
+@router.post("/chat/completions", response_class=Response, openapi_extra=_body("messages"))
+async def chat_completions(
+    request: Request, principal: Models, calls: Annotated[ModelCalls, Depends(model_calls)]
+) -> Response:
+    """A chat completion, as OpenAI's API defines it: plain or streamed, with tools and structured output.
+
+    Fields that the gateway does not know go to the provider. The answer's headers name the ledger row
+    (``signalbox-llm-call-id``) and, where the model has a price, the cost (``signalbox-llm-cost``).
+    """
+    body = RequestBody.parse(await request.body()).check_chat()
+    return answer_response(
+        await while_client_stays(request.receive, calls.chat(body, _caller(request, principal)))
+    )
+
+
+@router.post("/embeddings", response_class=Response, openapi_extra=_body("input"))
+async def embeddings(
+    request: Request, principal: Models, calls: Annotated[ModelCalls, Depends(model_calls)]
+) -> Response:
+    """Embeddings, as OpenAI's API defines them."""
+    body = RequestBody.parse(await request.body())
+    return answer_response(
+        await while_client_stays(request.receive, calls.embed(body, _caller(request, principal)))
+    )
+
+
+@router.get("/models")
+async def list_models(_: Models, catalog: Annotated[Catalog, Depends(model_catalog)]) -> ModelList:
+    """The models that there are, the default model of each role, and why it is that one."""
+    return await catalog.listing()
+
+
+@router.get("/models/{model:path}")
+async def get_model(model: str, _: Models, catalog: Annotated[Catalog, Depends(model_catalog)]) -> ModelInfo:
+    """One model."""
+    for info in (await catalog.listing()).data:
+        if info.id == model:
+            return info
+    raise ModelNotFound(f"There is no model '{model}'; GET /llm/v1/models lists them.")
+
+
+@router.get("/usage")
+async def usage(
+    principal: Models,
+    ledger: Annotated[Ledger, Depends(usage_ledger)],
+    days: Annotated[int, Query(ge=1, le=366, description="Days back from now.")] = 30,
+) -> UsageReport:
+    """The tenant's calls, tokens and cost by day (UTC) and model, from the ledger."""
+    since = now_ms() - days * _DAY_MS
+    return UsageReport(since=since, lines=await ledger.usage(principal.tenant, since))

@@ -1,0 +1,122 @@
+"""What a model call can fail with.
+
+::
+
+    SignalboxError
+    ├── BadRequest
+    │   ├── MalformedCall          400  the body is no chat or embeddings request
+    │   └── NotAChatModel          400  the model cannot do what the endpoint is for
+    ├── NotFound
+    │   └── ModelNotFound          404  no deployment has the name
+    ├── Unavailable
+    │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
+    │   └── ProviderUnreachable    503  no connection to the provider
+    ├── ProviderTimeout            504  the provider took longer than it may
+    ├── ProviderBroke              502  the provider's answer broke off or is none
+    ├── AnswerInvalid              502  a model without tools or JSON mode failed the prompted fallback twice
+    ├── BadDeployment              500  a deployment's settings cannot work
+    └── ProviderRefused                 the provider's own error: its status, message and code
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from signalbox.common.errors import BadRequest, NotFound, SignalboxError, Unavailable
+from signalbox.contracts.problem import Problem
+
+
+class MalformedCall(BadRequest):
+    """The body is not a request that this endpoint understands."""
+
+    code: ClassVar[str] = "malformed_request"
+
+
+class NotAChatModel(BadRequest):
+    """The model cannot do what the endpoint is for."""
+
+    code: ClassVar[str] = "model_cannot"
+
+
+class ModelNotFound(NotFound):
+    """No deployment has the name."""
+
+    code: ClassVar[str] = "model_not_found"
+
+
+class LedgerFull(Unavailable):
+    """Rows wait for the database; a call that could not be accounted for is not started."""
+
+    code: ClassVar[str] = "ledger_unavailable"
+
+
+class ProviderUnreachable(Unavailable):
+    """No connection to the provider, or it ended before an answer began."""
+
+    code: ClassVar[str] = "provider_unreachable"
+
+
+class ProviderTimeout(SignalboxError):
+    """The provider took longer than the deployment or the caller's deadline allows."""
+
+    code: ClassVar[str] = "provider_timeout"
+    status: ClassVar[int] = 504
+    title: ClassVar[str] = "Provider timed out"
+
+
+class ProviderBroke(SignalboxError):
+    """The provider's answer broke off, or is not what the protocol says."""
+
+    code: ClassVar[str] = "provider_broke_off"
+    status: ClassVar[int] = 502
+    title: ClassVar[str] = "Provider broke off"
+
+
+class AnswerInvalid(SignalboxError):
+    """A model without tools or JSON mode did not give what was prompted, also not when told what was wrong."""
+
+    code: ClassVar[str] = "model_answer_invalid"
+    status: ClassVar[int] = 502
+    title: ClassVar[str] = "Model answer invalid"
+
+
+class BadDeployment(SignalboxError):
+    """A deployment's settings cannot work; the sentence says which one to change."""
+
+    code: ClassVar[str] = "bad_deployment"
+
+
+class ProviderRefused(SignalboxError):
+    """The provider answered with an error, which is passed on: status, message, type and code."""
+
+    code: ClassVar[str] = "provider_error"
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        provider_code: str | None = None,
+        kind: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail, headers=headers)
+        self.provider_status = status
+        self.provider_code = provider_code
+        self.kind = kind
+        self.param = param
+
+    def problem(
+        self, *, instance: str | None = None, request_id: str | None = None, trace_id: str | None = None
+    ) -> Problem:
+        """The provider's error as problem details."""
+        return Problem(
+            type=f"urn:signalbox:problem:{self.code}",
+            title="The provider refused the call",
+            status=self.provider_status,
+            code=self.provider_code or self.code,
+            detail=self.detail,
+            instance=instance,
+            request_id=request_id,
+            trace_id=trace_id,
+        )

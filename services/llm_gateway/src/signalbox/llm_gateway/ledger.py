@@ -1,0 +1,137 @@
+"""Writes the ledger off the hot path: rows are taken at once and inserted in batches."""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Protocol
+
+from signalbox.common.errors import SignalboxError, Unavailable
+from signalbox.contracts.llm import UsageLine
+from signalbox.llm_gateway.errors import LedgerFull
+from signalbox.llm_gateway.records import LedgerCall
+
+_LOG = logging.getLogger(__name__)
+
+GATHER_S = 0.05
+"""How long the first row of a batch waits for others."""
+
+BATCH = 256
+ADMIT_S = 1.0
+CLOSE_S = 10.0
+_RETRY_S = (0.1, 0.5, 1.0, 2.0)
+
+
+class LedgerStore(Protocol):
+    """Where rows go."""
+
+    async def insert(self, calls: list[LedgerCall]) -> None:
+        """Write them as one transaction; rows that are there already stay as they are."""
+        ...
+
+    async def usage(self, tenant: str, since_ms: int) -> list[UsageLine]:
+        """See ``ports.Ledger.usage``."""
+        ...
+
+
+class BatchedLedger:
+    """The ledger of one process.
+
+    A row waits at most about 50 ms before it is written. While the database is away, rows wait in memory and
+    are tried again; when ``max_waiting`` of them wait, ``admit`` refuses new calls instead of losing rows.
+    """
+
+    def __init__(self, store: LedgerStore, *, max_waiting: int) -> None:
+        self._store = store
+        self._max_waiting = max_waiting
+        self._waiting: deque[LedgerCall] = deque()
+        self._came = asyncio.Event()
+        self._written = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._run(), name="ledger-writer")
+
+    async def close(self) -> None:
+        """Write what waits; with the database away for 10 s, say how many rows are lost."""
+        self._closing.set()
+        self._came.set()
+        if self._task is not None:
+            try:
+                await asyncio.wait_for(self._task, CLOSE_S)
+            except TimeoutError:
+                _LOG.error("the database is away: %d ledger row(s) are lost", len(self._waiting))
+
+    def record(self, call: LedgerCall) -> None:
+        """See ``ports.Ledger.record``."""
+        self._waiting.append(call)
+        self._came.set()
+
+    async def admit(self) -> None:
+        """See ``ports.Ledger.admit``."""
+        if len(self._waiting) < self._max_waiting:
+            return
+        self._written.clear()
+        try:
+            async with asyncio.timeout(ADMIT_S):
+                await self._written.wait()
+        except TimeoutError:
+            raise LedgerFull(
+                "Calls cannot be accounted for now, so none is started; try again shortly.",
+                headers={"Retry-After": "2"},
+            ) from None
+
+    async def usage(self, tenant: str, since_ms: int) -> list[UsageLine]:
+        """See ``ports.Ledger.usage``."""
+        return await self._store.usage(tenant, since_ms)
+
+    async def _run(self) -> None:
+        failures = 0
+        while self._waiting or not self._closing.is_set():
+            if not self._waiting:
+                self._came.clear()
+                await self._came.wait()
+                if not self._closing.is_set():
+                    await self._pause(GATHER_S)
+                continue
+            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+            try:
+                await self._write(batch)
+            except Unavailable as error:
+                if failures == 0:
+                    _LOG.warning("ledger rows wait: %s", error.detail)
+                await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
+                failures += 1
+                continue
+            if failures:
+                _LOG.warning("the ledger is written again after %d failure(s)", failures)
+                failures = 0
+            for _ in batch:
+                self._waiting.popleft()
+            self._written.set()
+
+    async def _pause(self, seconds: float) -> None:
+        """Let a batch gather, unless the process is ending."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+
+    async def _write(self, batch: list[LedgerCall]) -> None:
+        """Write a batch; a row that the database refuses does not keep the others from it.
+
+        Raises:
+            Unavailable: the database is away; the batch can be written again.
+        """
+        try:
+            await self._store.insert(batch)
+        except Unavailable:
+            raise
+        except SignalboxError:
+            if len(batch) == 1:
+                _LOG.exception("the database refuses a ledger row", extra={"call_id": batch[0].call_id})
+                return
+            for call in batch:
+                await self._write([call])

@@ -1,0 +1,65 @@
+-- All tables of llm_gateway at revision 0001, for a new SQLite file. Made from the revisions by
+-- tests/gates/sqlite_schemas.py; do not edit.
+CREATE TABLE alembic_version_llm_gateway (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_llm_gateway_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE ledger_calls (
+    tenant TEXT NOT NULL,
+    call_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    workflow_id TEXT,
+    session_id TEXT,
+    skill_id TEXT,
+    purpose TEXT NOT NULL,
+    operation TEXT NOT NULL,
+    model_asked TEXT NOT NULL,
+    model_answered TEXT,
+    deployment TEXT,
+    streamed BIGINT NOT NULL,
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    cache_write_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    audio_input_tokens BIGINT NOT NULL,
+    audio_output_tokens BIGINT NOT NULL,
+    cost_pico BIGINT,
+    currency TEXT,
+    priced BIGINT NOT NULL,
+    estimated BIGINT NOT NULL,
+    emulated TEXT,
+    outcome TEXT NOT NULL,
+    status BIGINT NOT NULL,
+    error_code TEXT,
+    latency_ms BIGINT NOT NULL,
+    first_token_ms BIGINT,
+    trace_id TEXT,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, call_id)
+);
+CREATE INDEX ledger_calls_created ON ledger_calls (tenant, created_at);
+CREATE TABLE ledger_attempts (
+    tenant TEXT NOT NULL,
+    call_id TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    deployment TEXT NOT NULL,
+    model_answered TEXT,
+    input_tokens BIGINT NOT NULL,
+    output_tokens BIGINT NOT NULL,
+    cached_tokens BIGINT NOT NULL,
+    cache_write_tokens BIGINT NOT NULL,
+    reasoning_tokens BIGINT NOT NULL,
+    audio_input_tokens BIGINT NOT NULL,
+    audio_output_tokens BIGINT NOT NULL,
+    cost_pico BIGINT,
+    currency TEXT,
+    estimated BIGINT NOT NULL,
+    outcome TEXT NOT NULL,
+    status BIGINT NOT NULL,
+    error_code TEXT,
+    latency_ms BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, call_id, number)
+);
+INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0001');

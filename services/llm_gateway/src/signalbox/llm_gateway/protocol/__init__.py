@@ -1,0 +1,22 @@
+"""The OpenAI protocol in bytes: request bodies, answers, event streams and errors."""
+
+from signalbox.llm_gateway.protocol.error_shape import error_body, provider_error, refusal_in
+from signalbox.llm_gateway.protocol.events import DONE, EventBlocks, data_of, event
+from signalbox.llm_gateway.protocol.request_body import RequestBody
+from signalbox.llm_gateway.protocol.spans import append_member, replace_members
+from signalbox.llm_gateway.protocol.tokens import Tokens, estimated_tokens
+
+__all__ = [
+    "DONE",
+    "EventBlocks",
+    "RequestBody",
+    "Tokens",
+    "append_member",
+    "data_of",
+    "error_body",
+    "estimated_tokens",
+    "event",
+    "provider_error",
+    "refusal_in",
+    "replace_members",
+]

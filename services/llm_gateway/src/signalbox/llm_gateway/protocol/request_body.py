@@ -1,0 +1,100 @@
+"""The body of a model call: what the gateway must know of it, and the bytes that go on."""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+
+import orjson
+
+from signalbox.llm_gateway.errors import MalformedCall
+from signalbox.llm_gateway.protocol.spans import append_member, replace_members
+
+_MODEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    """A chat or embeddings request as it came: ``raw`` bytes, and ``fields`` read from them, never changed."""
+
+    raw: bytes
+    fields: dict[str, Any]
+    model: str
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """Read a body.
+
+        Raises:
+            MalformedCall: it is no JSON object, or names no model.
+        """
+        try:
+            fields = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            raise MalformedCall(f"The body is not JSON: {error}.") from error
+        if not isinstance(fields, dict):
+            raise MalformedCall("The body must be a JSON object.")
+        model = fields.get("model")
+        if not isinstance(model, str) or not _MODEL_NAME.fullmatch(model):
+            raise MalformedCall(
+                "Name a model of at most 200 characters; GET /llm/v1/models lists them.", pointer="/model"
+            )
+        return cls(raw, fields, model)
+
+    def check_chat(self) -> Self:
+        """The body itself, when it is a chat request.
+
+        Raises:
+            MalformedCall: it has no messages, or ``stream`` is no boolean.
+        """
+        messages = self.fields.get("messages")
+        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+            raise MalformedCall("'messages' must be a list of objects.", pointer="/messages")
+        if not isinstance(self.fields.get("stream"), bool | None):
+            raise MalformedCall("'stream' must be true or false.", pointer="/stream")
+        return self
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is to be streamed."""
+        return self.fields.get("stream") is True
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the caller asked for the usage at the end of a stream."""
+        options = self.fields.get("stream_options")
+        return isinstance(options, dict) and options.get("include_usage") is True
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """The functions that the model may call; none when the request forbids calling them."""
+        tools = self.fields.get("tools")
+        if not isinstance(tools, list) or self.fields.get("tool_choice") == "none":
+            return []
+        return [tool for tool in tools if isinstance(tool, dict) and isinstance(tool.get("function"), dict)]
+
+    @property
+    def json_format(self) -> dict[str, Any] | None:
+        """``response_format``, when it asks for JSON."""
+        wanted = self.fields.get("response_format")
+        if isinstance(wanted, dict) and wanted.get("type") in {"json_object", "json_schema"}:
+            return wanted
+        return None
+
+    def for_upstream(self, model: str, *, ask_usage: bool) -> bytes:
+        """The bytes for a provider that knows the model as ``model``.
+
+        ``ask_usage`` makes a streamed answer end with its usage, whether or not the caller asked for it.
+        """
+        edits: dict[str, bytes] = {}
+        if model != self.model:
+            edits["model"] = orjson.dumps(model)
+        add_options = False
+        if ask_usage and self.stream and not self.wants_usage:
+            options = self.fields.get("stream_options")
+            asked = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+            if "stream_options" in self.fields:
+                edits["stream_options"] = orjson.dumps(asked)
+            else:
+                add_options = True
+        body = replace_members(self.raw, edits) if edits else self.raw
+        return append_member(body, "stream_options", b'{"include_usage":true}') if add_options else body

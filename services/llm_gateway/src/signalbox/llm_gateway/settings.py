@@ -1,0 +1,84 @@
+"""Settings of the LLM Gateway, beside those that every service has."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import AliasChoices, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic_settings import SettingsConfigDict
+
+from signalbox.common.settings import CommonSettings, SettingsError
+from signalbox.contracts.config.llm import ModelRole
+from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
+
+
+class GatewaySettings(CommonSettings):
+    """Which models there are, and which of them plays which role."""
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True)
+
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("SIGNALBOX_OPENAI_API_KEY", "OPENAI_API_KEY", "openai_api_key"),
+    )
+    """Offers every model of the server at ``openai_base_url``."""
+    openai_base_url: str = Field(
+        default=OPENAI_URL,
+        validation_alias=AliasChoices("SIGNALBOX_OPENAI_BASE_URL", "OPENAI_BASE_URL", "openai_base_url"),
+    )
+    """An OpenAI-compatible server; another than OpenAI's own needs no key and is asked for its models."""
+    llm_deployments: list[Deployment] = []
+    """JSON list of deployments; see ``Deployment``."""
+    llm_deployments_file: Path | None = None
+    """YAML or JSON file with a list of deployments, or with one under ``deployments``."""
+    ollama_url: str = "http://127.0.0.1:11434"
+    """An Ollama that answers here at start is offered; empty: do not look for one."""
+    model: str | None = None
+    """Default model of the roles match, decide and answer."""
+    model_match: str | None = None
+    """Default model that names intents."""
+    model_decide: str | None = None
+    """Default model that plans."""
+    model_answer: str | None = None
+    """Default model that writes answers and calls tools."""
+    model_embed: str | None = None
+    """Default model of embeddings."""
+    llm_max_body_bytes: int = Field(default=33_554_432, ge=1024)
+    """A larger model call is answered with 413; images are sent inside it."""
+    ledger_max_waiting: int = Field(default=20_000, ge=1)
+    """Ledger rows that may wait for the database; with more, calls are refused (503)."""
+
+    def model_of(self, role: ModelRole) -> str | None:
+        """The model that the operator chose for a role, if any."""
+        own: dict[ModelRole, str | None] = {
+            "match": self.model_match,
+            "decide": self.model_decide,
+            "answer": self.model_answer,
+            "embed": self.model_embed,
+        }
+        return own[role] or (None if role == "embed" else self.model)
+
+    def deployments(self) -> list[Deployment]:
+        """The declared deployments: those of the variable, then those of the file.
+
+        Raises:
+            SettingsError: the file cannot be read; the sentence says why.
+        """
+        if self.llm_deployments_file is None:
+            return list(self.llm_deployments)
+        return [*self.llm_deployments, *_read(self.llm_deployments_file)]
+
+
+def _read(path: Path) -> list[Deployment]:
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict):
+            content = content.get("deployments")
+        return TypeAdapter(list[Deployment]).validate_python(content)
+    except (OSError, yaml.YAMLError) as error:
+        raise SettingsError(f"Cannot read SIGNALBOX_LLM_DEPLOYMENTS_FILE {path}: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+        )
+        raise SettingsError(f"{path} is no list of deployments: {wrong}") from error

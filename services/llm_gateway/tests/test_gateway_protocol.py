@@ -1,0 +1,166 @@
+import orjson
+import pytest
+
+from signalbox.common.errors import Unauthenticated, ValidationFailed
+from signalbox.contracts.problem import ProblemError
+from signalbox.llm_gateway.errors import MalformedCall
+from signalbox.llm_gateway.protocol import (
+    EventBlocks,
+    RequestBody,
+    Tokens,
+    append_member,
+    data_of,
+    error_body,
+    provider_error,
+    refusal_in,
+    replace_members,
+)
+
+ODD = (
+    b'{ "messages" : [{"content":"\\"model\\": {[ \\u4f60"}] ,"seed":1.50, "model" : "a" ,'
+    b'"x":{"model":"b"},"model":"c"}'
+)
+
+
+def test_only_top_level_members_of_that_name_are_replaced():
+    edited = replace_members(ODD, {"model": b'"new"', "absent": b"1"})
+    assert edited == ODD.replace(b'"model" : "a"', b'"model" : "new"').replace(
+        b'"model":"c"', b'"model":"new"'
+    )
+
+
+def test_any_kind_of_value_is_replaced_whole():
+    for value in (b"null", b"[1,[2]]", b'{"a":{"b":"}"}}', b'"te\\"xt"', b"-1.5e3"):
+        assert replace_members(b'{"o":%b ,"z":1}' % value, {"o": b"0"}) == b'{"o":0 ,"z":1}'
+
+
+def test_a_member_is_appended_before_the_closing_brace():
+    assert append_member(b'{"a":1 }\n', "b", b"[2]") == b'{"a":1,"b":[2]}'
+
+
+def test_a_request_goes_on_byte_for_byte_when_nothing_has_to_change():
+    body = RequestBody.parse(b'{"model":"m","messages":[],"unknown":1.10}')
+    assert body.for_upstream("m", ask_usage=True) is body.raw
+
+
+def test_usage_is_asked_for_in_streams_only_where_the_caller_has_not():
+    plain = RequestBody.parse(b'{"model":"m","messages":[],"stream":true}')
+    assert plain.for_upstream("m", ask_usage=True) == (
+        b'{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}'
+    )
+    asked = RequestBody.parse(b'{"model":"m","stream":true,"stream_options":{"include_usage":true}}')
+    assert asked.for_upstream("m", ask_usage=True) is asked.raw
+    refused = RequestBody.parse(b'{"model":"m","stream":true,"stream_options":{"include_usage":false,"o":1}}')
+    assert orjson.loads(refused.for_upstream("n", ask_usage=True)) == {
+        "model": "n",
+        "stream": True,
+        "stream_options": {"include_usage": True, "o": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b'{"model":1}',
+        b'{"model":""}',
+        b'{"model":"a\\u0000b"}',
+        b'{"model":"\\ud800"}',
+    ],
+)
+def test_a_body_without_a_usable_model_is_refused(raw):
+    with pytest.raises(MalformedCall):
+        RequestBody.parse(raw)
+
+
+@pytest.mark.parametrize(
+    "fields", [b'"messages":"hi"', b'"messages":[1]', b'"messages":[],"stream":"yes"', b'"n":1']
+)
+def test_a_chat_needs_messages(fields):
+    with pytest.raises(MalformedCall):
+        RequestBody.parse(b'{"model":"m",%b}' % fields).check_chat()
+
+
+def test_events_are_cut_the_same_however_the_bytes_arrive():
+    stream = b': ping\n\ndata: {"a":1}\r\n\r\nevent: x\ndata: one\ndata: two\n\ndata: [DONE]\n\n'
+    whole = EventBlocks().feed(stream)
+    blocks = EventBlocks()
+    single = [block for index in range(len(stream)) for block in blocks.feed(stream[index : index + 1])]
+    assert b"".join(whole) == b"".join(single) == stream
+    assert [data_of(block) for block in whole] == [None, b'{"a":1}', b"one\ntwo", b"[DONE]"]
+
+
+def test_an_unfinished_event_is_kept():
+    blocks = EventBlocks()
+    assert blocks.feed(b"data: 1\n") == []
+    assert blocks.rest() == b"data: 1\n"
+    assert blocks.rest() == b""
+
+
+def test_tokens_are_read_by_kind_and_nonsense_counts_as_nothing():
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 20,
+        "prompt_tokens_details": {"cached_tokens": 60, "cache_creation_tokens": 10, "audio_tokens": True},
+        "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": -3},
+    }
+    assert Tokens.reported(usage) == Tokens(100, 20, cached=60, cache_write=10, reasoning=5)
+    assert Tokens.reported({"prompt_tokens": "9", "prompt_tokens_details": None}) == Tokens()
+    assert Tokens.reported({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}) == Tokens(input=9, cached=4)
+
+
+def test_our_errors_have_the_shape_of_openai():
+    status, body = error_body(Unauthenticated("Send a key."))
+    assert status == 401
+    assert orjson.loads(body) == {
+        "error": {
+            "message": "Send a key.",
+            "type": "authentication_error",
+            "param": None,
+            "code": "unauthenticated",
+        }
+    }
+    errors = [ProblemError(pointer="/a/b", code="missing_field", detail="is missing")]
+    status, body = error_body(ValidationFailed("Wrong.", errors=errors))
+    assert (status, orjson.loads(body)["error"]["param"]) == (422, "a.b")
+
+
+def test_a_providers_error_keeps_status_message_type_code_and_retry_after():
+    answer = b'{"error":{"message":"Slow down","type":"tokens","param":"x","code":"rate_limit_exceeded"}}'
+    error = provider_error(429, {"retry-after": "2", "server": "x"}, answer, "openai/m")
+    status, body = error_body(error)
+    assert status == 429
+    assert error.headers == {"Retry-After": "2"}
+    assert orjson.loads(body)["error"] == {
+        "message": "Slow down",
+        "type": "tokens",
+        "param": "x",
+        "code": "rate_limit_exceeded",
+    }
+
+
+def test_a_refused_credential_of_the_gateway_is_not_mistaken_for_the_callers():
+    error = provider_error(401, {}, b'{"error":{"message":"bad key","code":"invalid_api_key"}}', "openai/m")
+    status, body = error_body(error)
+    assert status == 401
+    assert orjson.loads(body)["error"]["code"] == "provider_credential_refused"
+    assert "not yours" in error.detail
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b'"text"', b"[]", b'{"error":"text"}', b'{"detail":"text"}', b""]
+)
+def test_an_error_answer_of_any_shape_is_read(body):
+    error = provider_error(503, {}, body, "openai/m")
+    assert error_body(error)[0] == 503
+    assert error.detail in {"text", "The provider answered 503."}
+
+
+def test_an_error_inside_a_good_answer_is_found():
+    assert refusal_in({"choices": []}, "m") is None
+    refusal = refusal_in({"error": {"message": "overloaded", "code": 529}}, "m")
+    assert refusal is not None
+    assert (refusal.provider_status, refusal.detail) == (529, "overloaded")
