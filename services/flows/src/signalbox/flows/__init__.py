@@ -1,0 +1,1 @@
+"""Flows: procedures of several steps, their slots and their replies."""

@@ -1,0 +1,102 @@
+"""The flows of one snapshot, compiled once: patterns, schemas and choices are not touched again per message."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from signalbox.common.arguments import Validator, compile_schema
+from signalbox.common.rules import Pattern
+from signalbox.common.template_values import effective_variables
+from signalbox.common.templates import Templates
+from signalbox.contracts.config import BranchStep, CallStep, Flow, SetStep, Slot, Step, SubflowStep, Tool
+from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.flows.choices import Choices
+from signalbox.flows.errors import UnknownFlow
+
+
+class CompiledSlot:
+    """A slot with its pattern, schema and choices."""
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+        self.pattern = Pattern(slot.pattern) if slot.pattern is not None else None
+        schema = slot.validation.json_schema if slot.validation is not None else None
+        self.validator: Validator | None = compile_schema(schema) if schema is not None else None
+        self.choices = Choices(slot.values)
+
+    @property
+    def reads_first_message(self) -> bool:
+        """Whether the message that starts the flow may fill it: only where its ``source`` is written out."""
+        return "source" in self.slot.model_fields_set and "message" in self.slot.source
+
+
+class CompiledFlow:
+    """A flow with its names resolved."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.slots = {slot.id: CompiledSlot(slot) for slot in flow.slots}
+        self._positions = {step.id: index for index, step in enumerate(flow.steps) if step.id is not None}
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps in order."""
+        return self.flow.steps
+
+    def position(self, step_id: str) -> int:
+        """Index of a step; a jump to an unknown one ends the flow."""
+        return self._positions.get(step_id, len(self.flow.steps))
+
+    @cached_property
+    def result_names(self) -> list[str]:
+        """Names that calls and subflows save under."""
+        names = [step.save_as for step in self.steps if isinstance(step, CallStep | SubflowStep)]
+        return [name for name in names if name is not None]
+
+    @cached_property
+    def slot_names(self) -> list[str]:
+        """Names of slots, and those that ``set`` steps give a value to."""
+        names = {name for step in self.steps if isinstance(step, SetStep) for name in step.values}
+        return sorted(names | self.slots.keys())
+
+
+class FlowBook:
+    """The flows of one snapshot and what they refer to."""
+
+    def __init__(self, config: WorkflowConfig, overrides: Mapping[str, str]) -> None:
+        self.default_language = config.default_language
+        self.variables = effective_variables(config.variables, overrides)
+        self.templates = Templates()
+        self.tools: dict[str, Tool] = {tool.id: tool for tool in config.tools}
+        self._flows = {flow.id: CompiledFlow(flow) for flow in config.flows}
+        for flow in config.flows:
+            self._compile_templates(flow)
+
+    def flow(self, flow_id: str) -> CompiledFlow:
+        """A flow.
+
+        Raises:
+            UnknownFlow: there is none of this name.
+        """
+        flow = self._flows.get(flow_id)
+        if flow is None:
+            raise UnknownFlow(flow_id)
+        return flow
+
+    def _compile_templates(self, flow: Flow) -> None:
+        """Compile what the steps compute now, so that no message waits for it. Raises TemplateError."""
+        for step in flow.steps:
+            if isinstance(step, CallStep | SubflowStep):
+                self._compile_value(step.arguments)
+            elif isinstance(step, SetStep):
+                self._compile_value(step.values)
+            elif isinstance(step, BranchStep):
+                for case in step.cases:
+                    self.templates.check_expression(case.when)
+
+    def _compile_value(self, value: Any) -> None:
+        if isinstance(value, str):
+            self.templates.check(value)
+        elif isinstance(value, Mapping | list):
+            for item in value.values() if isinstance(value, Mapping) else value:
+                self._compile_value(item)

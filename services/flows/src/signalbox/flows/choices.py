@@ -1,0 +1,63 @@
+"""Picking one of several values by what a person wrote: value, label, synonym, or place in the list."""
+
+from collections.abc import Sequence
+
+from signalbox.common.rules import Pattern, keyword_rule, normalise
+from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.config import EnumValue
+from signalbox.flows.reading import plain
+
+_SHORTEST_WITHIN = 3
+_ORDINALS = {
+    "first": 0, "the first": 0, "first one": 0, "the first one": 0, "1st": 0, "第一个": 0, "第一": 0,
+    "second": 1, "the second": 1, "second one": 1, "the second one": 1, "2nd": 1, "第二个": 1, "第二": 1,
+    "third": 2, "the third": 2, "third one": 2, "the third one": 2, "3rd": 2, "第三个": 2, "第三": 2,
+    "last": -1, "the last": -1, "last one": -1, "the last one": -1, "最后一个": -1,
+}  # fmt: skip
+
+
+class Choices:
+    """The allowed values of an ``enum`` slot."""
+
+    def __init__(self, values: Sequence[EnumValue]) -> None:
+        self.values = list(values)
+        self._exact: dict[str, str] = {}
+        self._within: list[tuple[Pattern, str]] = []
+        for value in values:
+            for name in (value.value, *_texts(value.label), *value.synonyms):
+                self._exact.setdefault(plain(name), value.value)
+                if len(name) >= _SHORTEST_WITHIN or not name.isascii():
+                    rule = keyword_rule(0, name)
+                    self._within.append((Pattern(rule.exact or rule.pattern), value.value))
+
+    def pick(self, message: str) -> str | None:
+        """The value that a message names; None when it names none, or several.
+
+        A short code such as ``IT`` counts only as the whole message.
+        """
+        said = plain(message)
+        if said in self._exact:
+            return self._exact[said]
+        text = normalise(message)
+        found = {value for pattern, value in self._within if pattern.search(text)}
+        if len(found) == 1:
+            return found.pop()
+        if found:
+            return None
+        return self._by_place(said)
+
+    def _by_place(self, said: str) -> str | None:
+        place = int(said) - 1 if said.isdecimal() and len(said) < 4 else _ORDINALS.get(said)
+        if place is None or not -1 <= place < len(self.values) or (said.isdecimal() and place < 0):
+            return None
+        return self.values[place].value if self.values else None
+
+
+def _texts(label: LocalizedText | None) -> list[str]:
+    if label is None:
+        return []
+    if isinstance(label, str):
+        return [label]
+    if isinstance(label, list):
+        return label
+    return [text for value in label.values() for text in ([value] if isinstance(value, str) else value)]

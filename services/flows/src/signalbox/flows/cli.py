@@ -1,0 +1,5 @@
+"""Commands of the Flows service; none yet."""
+
+import typer
+
+app = typer.Typer()

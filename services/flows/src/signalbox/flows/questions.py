@@ -1,0 +1,147 @@
+"""Asking: slots that have no value, and yes or no. The answer arrives with the next message."""
+
+from typing import Any
+
+from signalbox.common.arguments import check
+from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.config import AskStep, ConfirmStep
+from signalbox.flows import messages
+from signalbox.flows.book import CompiledSlot
+from signalbox.flows.calls import accepts
+from signalbox.flows.errors import StepFailed
+from signalbox.flows.reading import read_yes_no
+from signalbox.flows.run import Run
+from signalbox.flows.slots import convert_slot, read_slot
+
+CONFIRM_ATTEMPTS = 3
+
+
+def fill_from_arguments(run: Run, arguments: dict[str, Any]) -> None:
+    """Give slots the values that came with the call; one that cannot be read is asked for later."""
+    for slot_id, slot in run.flow.slots.items():
+        value = None
+        if "parameter" in slot.slot.source:
+            value = convert_slot(slot, arguments.get(slot_id), run.today)
+        if value is None and slot.reads_first_message:
+            value = read_slot(slot, run.request.message, run.today)
+        if value is not None:
+            run.state.slots[slot_id] = value
+            run.unchecked.add(slot_id)
+
+
+def fill_from_elsewhere(run: Run) -> None:
+    """Give slots that have no value theirs from the profile, else their default."""
+    profile = run.request.context.profile
+    for slot_id, slot in run.flow.slots.items():
+        if run.state.slots.get(slot_id) is not None:
+            continue
+        if "profile" in slot.slot.source and profile.get(slot_id) is not None:
+            run.state.slots[slot_id] = convert_slot(slot, profile[slot_id], run.today)
+        if run.state.slots.get(slot_id) is None and slot.slot.default is not None:
+            run.state.slots[slot_id] = slot.slot.default
+
+
+async def ask(run: Run, step: AskStep) -> bool:
+    """An ask step; true when the flow has to wait for the answer.
+
+    Raises:
+        StepFailed: ``too_many_attempts``, ``no_prompt``, or what checking the value failed with.
+    """
+    slot = run.flow.slots[step.slot]
+    answer = run.take_answer(step.slot)
+    if answer is not None:
+        value = read_slot(slot, answer, run.today)
+        if value is None and not slot.slot.required:
+            return _go_on(run)
+        refusal = messages.NOT_UNDERSTOOD if value is None else await _refusal(run, slot, value)
+    elif (value := run.state.slots.get(step.slot)) is None:
+        refusal = None
+    else:
+        refusal = await _refusal(run, slot, value) if step.slot in run.unchecked else None
+    run.unchecked.discard(step.slot)
+    if value is not None and refusal is None:
+        run.state.slots[step.slot] = value
+        return _go_on(run)
+    run.state.slots.pop(step.slot, None)
+    return _put(run, step, slot, refusal)
+
+
+def confirm(run: Run, step: ConfirmStep) -> bool | None:
+    """A confirm step: the answer, or None when the flow has to wait for it.
+
+    Raises:
+        StepFailed: ``too_many_attempts``.
+    """
+    asked = f"confirm:{run.state.step}"
+    answer = run.take_answer(asked)
+    if answer is not None:
+        decision = read_yes_no(answer)
+        if decision is not None:
+            run.state.attempts = 0
+            return decision
+        if run.state.attempts >= CONFIRM_ATTEMPTS:
+            raise StepFailed("too_many_attempts")
+        run.say(messages.YES_OR_NO)
+    run.say(step.prompt)
+    _offer_yes_no(run)
+    _wait(run, asked)
+    return None
+
+
+def question(run: Run) -> str:
+    """The question that is open now, as it was asked; empty when there is none."""
+    step = run.flow.steps[run.state.step] if run.state.step < len(run.flow.steps) else None
+    try:
+        if isinstance(step, ConfirmStep):
+            return run.text(step.prompt)
+        if isinstance(step, AskStep):
+            prompt = step.prompt or run.flow.slots[step.slot].slot.prompt
+            return run.text(prompt) if prompt is not None else ""
+    except StepFailed:
+        return ""
+    return ""
+
+
+async def _refusal(run: Run, slot: CompiledSlot, value: Any) -> LocalizedText | None:
+    validation = slot.slot.validation
+    if validation is None:
+        return None
+    fits = slot.validator is None or not check(slot.validator, value)
+    if fits and await accepts(run, slot.slot.id, value, validation):
+        return None
+    return validation.message or messages.NOT_ACCEPTED
+
+
+def _put(run: Run, step: AskStep, slot: CompiledSlot, refusal: LocalizedText | None) -> bool:
+    prompt = step.prompt or slot.slot.prompt
+    if refusal is None and prompt is None and not slot.slot.required:
+        return _go_on(run)
+    if prompt is None:
+        raise StepFailed(
+            "no_prompt", f"The slot '{step.slot}' has no value and no question that asks for it."
+        )
+    if run.state.attempts >= slot.slot.max_attempts:
+        raise StepFailed("too_many_attempts")
+    if refusal is not None:
+        run.say(refusal)
+    run.say(prompt)
+    if slot.choices.values:
+        run.offer([(run.text(value.label or value.value), value.value) for value in slot.choices.values])
+    elif slot.slot.type == "boolean":
+        _offer_yes_no(run)
+    _wait(run, step.slot)
+    return True
+
+
+def _offer_yes_no(run: Run) -> None:
+    run.offer([(run.text(messages.YES), "yes"), (run.text(messages.NO), "no")])
+
+
+def _wait(run: Run, asked: str) -> None:
+    run.state.asked = asked
+    run.state.attempts += 1
+
+
+def _go_on(run: Run) -> bool:
+    run.state.attempts = 0
+    return False

@@ -1,0 +1,154 @@
+"""One message on its way through a flow: the state, what was said, and what templates see."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from signalbox.common.template_values import context_values, local_date
+from signalbox.common.templates import TemplateError
+from signalbox.common.web import Emit
+from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.query import Choice, ChoicesPart, Part
+from signalbox.contracts.work import FlowRunRequest, FlowState
+from signalbox.flows.book import CompiledFlow, FlowBook
+from signalbox.flows.errors import StepFailed
+from signalbox.flows.ports import ToolCaller
+
+_PARTS: TypeAdapter[list[Part]] = TypeAdapter(list[Part])
+
+
+@dataclass(slots=True)
+class Answer:
+    """The message as the answer to the question that the last reply asked; it is used up once."""
+
+    text: str
+    asked: str
+
+
+@dataclass
+class Run:
+    """The work of one call. ``state`` is that of the innermost flow; those that wait are its ``parents``."""
+
+    book: FlowBook
+    request: FlowRunRequest
+    tools: ToolCaller
+    emit: Emit
+    state: FlowState
+    answer: Answer | None = None
+    texts: list[str] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    unchecked: set[str] = field(default_factory=set)
+    """Slots of the flow that were filled from arguments and not validated yet."""
+    visits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    steps_left: int = 200
+
+    @property
+    def flow(self) -> CompiledFlow:
+        """The innermost flow."""
+        return self.book.flow(self.state.flow)
+
+    @cached_property
+    def today(self) -> date:
+        """The turn's date where the user is."""
+        return local_date(self.request.context)
+
+    @cached_property
+    def _context(self) -> dict[str, Any]:
+        return context_values(self.request.context)
+
+    def values(self, **more: Any) -> dict[str, Any]:
+        """What templates see now. Slots and results that have no value yet are none."""
+        flow, state = self.flow, self.state
+        slots = {name: state.slots.get(name) for name in flow.slot_names}
+        results = dict.fromkeys(flow.result_names) | state.results
+        return {
+            **slots,
+            **results,
+            "slots": slots,
+            "results": results,
+            "vars": self.book.variables,
+            "context": self._context,
+            "profile": self.request.context.profile,
+            "message": self.request.message,
+            **more,
+        }
+
+    def key(self, *place: str) -> str:
+        """An idempotency key for something done at a place of the flow, its own each time it is done there."""
+        name = "/".join(place)
+        self.visits[self.state.flow, name] += 1
+        visit = self.visits[self.state.flow, name]
+        repeated = "" if visit == 1 else f".{visit}"
+        return f"{self.request.context.turn_id}/{self.state.flow}/{name}{repeated}"
+
+    def text(self, text: LocalizedText, values: Mapping[str, Any] | None = None) -> str:
+        """A text in the turn's language, its variation chosen by the turn.
+
+        Raises:
+            StepFailed: ``template_error``.
+        """
+        context = self.request.context
+        templates = self.book.templates
+        template, _ = templates.localized(text, context.language, self.book.default_language, context.turn_id)
+        try:
+            return templates.render_text(template, self.values() if values is None else values).strip()
+        except TemplateError as error:
+            raise StepFailed("template_error", error.detail) from error
+
+    def render(self, value: Any) -> Any:
+        """A value with its templates rendered.
+
+        Raises:
+            StepFailed: ``template_error``.
+        """
+        try:
+            return self.book.templates.render_value(value, self.values())
+        except TemplateError as error:
+            raise StepFailed("template_error", error.detail) from error
+
+    def is_true(self, expression: str, **more: Any) -> bool:
+        """Whether an expression is true.
+
+        Raises:
+            StepFailed: ``template_error``.
+        """
+        try:
+            return bool(self.book.templates.evaluate(expression, self.values(**more)))
+        except TemplateError as error:
+            raise StepFailed("template_error", error.detail) from error
+
+    def say(self, text: LocalizedText) -> None:
+        """Add a text to the reply. Raises StepFailed."""
+        rendered = self.text(text)
+        if rendered:
+            self.texts.append(rendered)
+
+    def show(self, parts: list[dict[str, Any]]) -> None:
+        """Add rich parts to the reply, given as templates.
+
+        Raises:
+            StepFailed: ``template_error`` or ``bad_part``.
+        """
+        if not parts:
+            return
+        try:
+            self.parts += _PARTS.validate_python(self.render(parts))
+        except ValidationError as error:
+            raise StepFailed("bad_part", "A part of the reply has not the form that clients know.") from error
+
+    def offer(self, choices: list[tuple[str, str]]) -> None:
+        """Add choices, given as labels and values."""
+        made = [Choice(label=label, value=value) for label, value in choices]
+        self.parts.append(ChoicesPart(choices=made))
+
+    def take_answer(self, asked: str) -> str | None:
+        """The user's answer, if it is one to this question and has not been used yet."""
+        if self.answer is None or self.answer.asked != asked:
+            return None
+        text, self.answer = self.answer.text, None
+        return text

@@ -1,0 +1,50 @@
+"""One flow call: the snapshot found, the flow run, its result told as frames."""
+
+from collections.abc import Callable
+
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from signalbox.common.web import Emit, Work
+from signalbox.contracts.identity import Principal
+from signalbox.contracts.work import FlowResultFrame, FlowRunRequest, Frame
+from signalbox.flows.interpreter import run_flow
+from signalbox.flows.ports import FlowBooks, ToolCaller
+
+
+class FlowRuns:
+    """Runs the flows of snapshots."""
+
+    def __init__(
+        self,
+        books: FlowBooks,
+        tools_for: Callable[[Principal], ToolCaller],
+        tracer: trace.Tracer,
+        max_steps: int,
+    ) -> None:
+        self._books = books
+        self._tools_for = tools_for
+        self._tracer = tracer
+        self._max_steps = max_steps
+
+    async def prepare(self, request: FlowRunRequest, principal: Principal) -> Work:
+        """The work of a call, once it is certain that it can begin.
+
+        Raises:
+            UnknownSnapshot: the tenant has no snapshot of this hash.
+            UnknownFlow: the snapshot has no such flow.
+        """
+        book = await self._books.get(request.context.tenant, request.context.config_hash)
+        flow_id = request.state.flow if request.state is not None else request.flow
+        book.flow(flow_id)
+
+        async def work(emit: Emit) -> Frame:
+            with self._tracer.start_as_current_span(f"flow {flow_id}") as span:
+                tools = self._tools_for(principal)
+                result = await run_flow(book, request, tools, emit, max_steps=self._max_steps)
+                span.set_attribute("signalbox.flow.status", result.status)
+                if result.status == "failed":
+                    span.set_status(Status(StatusCode.ERROR, result.reason))
+            return FlowResultFrame(result=result)
+
+        return work

@@ -1,0 +1,86 @@
+"""From what was given or written to the value of a slot."""
+
+import re
+from datetime import date
+from typing import Any
+
+from signalbox.common.rules import normalise
+from signalbox.flows.book import CompiledSlot
+from signalbox.flows.reading import read_date, read_numbers, read_yes_no
+
+_SEPARATORS = re.compile(r"\s*(?:[,;、，；\n]|\band\b|和|以及)\s*")
+_MAX_ITEMS = 100
+
+
+def read_slot(slot: CompiledSlot, message: str, today: date) -> Any:
+    """The value that a message has for a slot; None when it has none that can be read without doubt."""
+    declared = slot.slot
+    if declared.type == "list":
+        items = [part for part in _SEPARATORS.split(message.strip()) if part][:_MAX_ITEMS]
+        values = [_read(declared.items, slot, item, today) for item in items]
+        return values if values and all(value is not None for value in values) else None
+    return _read(declared.type, slot, message, today)
+
+
+def convert_slot(slot: CompiledSlot, value: Any, today: date) -> Any:
+    """A given value in the slot's type; None when it has none of that type."""
+    if value is None:
+        return None
+    if slot.slot.type == "list":
+        items = value if isinstance(value, list) else [value]
+        if len(items) == 1 and isinstance(items[0], str):
+            return read_slot(slot, items[0], today)
+        values = [_convert(slot.slot.items, slot, item, today) for item in items]
+        return values if all(item is not None for item in values) else None
+    return _convert(slot.slot.type, slot, value, today)
+
+
+def _convert(kind: str, slot: CompiledSlot, value: Any, today: date) -> Any:
+    if isinstance(value, str):
+        if kind == "entity" and slot.pattern is not None and slot.pattern.search(normalise(value)) is None:
+            return None
+        return _read(kind, slot, value, today) if kind != "text" else value.strip() or None
+    if isinstance(value, bool):
+        return value if kind == "boolean" else None
+    if isinstance(value, int | float):
+        if kind == "integer":
+            return int(value) if float(value).is_integer() else None
+        if kind == "number":
+            return value
+        return (
+            slot.choices.pick(str(value))
+            if kind == "enum"
+            else str(value)
+            if kind in {"text", "entity"}
+            else None
+        )
+    return None
+
+
+def _read(kind: str, slot: CompiledSlot, message: str, today: date) -> Any:
+    text = message.strip()
+    if kind not in {"enum", "boolean"} and slot.pattern is not None:
+        found = slot.pattern.search(normalise(message))
+        if found is None:
+            return None
+        text = found.value
+    if kind in {"number", "integer"}:
+        return _number(text, whole=kind == "integer")
+    if kind == "boolean":
+        return read_yes_no(text)
+    if kind == "date":
+        day = read_date(text, today)
+        return day.isoformat() if day is not None else None
+    if kind == "enum":
+        return slot.choices.pick(text)
+    return text or None
+
+
+def _number(text: str, *, whole: bool) -> int | float | None:
+    numbers = read_numbers(text)
+    if not numbers:
+        return None
+    number = numbers[0]
+    if not whole:
+        return number
+    return int(number) if float(number).is_integer() else None

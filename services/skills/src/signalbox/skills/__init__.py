@@ -1,0 +1,1 @@
+"""Skills: agents that work with tools in steps, and functions that are called once."""

@@ -1,0 +1,171 @@
+"""Agent mode: a model works in steps, with tools, until it answers without asking for one."""
+
+from typing import Any
+
+import orjson
+
+from signalbox.common.arguments import check
+from signalbox.common.clients import CallLabels
+from signalbox.common.templates import TemplateError
+from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.config import RoleModel
+from signalbox.contracts.llm import Message
+from signalbox.contracts.work import SkillResult, SkillRunRequest
+from signalbox.skills import messages
+from signalbox.skills.book import CompiledAgent, SkillBook
+from signalbox.skills.budget import Meter
+from signalbox.skills.errors import ModelRefused, ModelUnavailable, OutOfTime
+from signalbox.skills.model import Conversation, chat_request
+from signalbox.skills.prompt import first_messages
+from signalbox.skills.tool_use import ToolUse
+
+_MAX_NAMED = 5
+
+
+class _BadOutput(Exception):
+    """The answer is not what the output schema asks for; the message tells the model."""
+
+
+class AgentRun:
+    """One run of an agent skill."""
+
+    def __init__(
+        self,
+        book: SkillBook,
+        agent: CompiledAgent,
+        request: SkillRunRequest,
+        *,
+        model: RoleModel,
+        conversation: Conversation,
+        tool_use: ToolUse,
+        meter: Meter,
+    ) -> None:
+        self._book = book
+        self._agent = agent
+        self._request = request
+        self._model = model
+        self._conversation = conversation
+        self._tool_use = tool_use
+        self._meter = meter
+        self._messages = first_messages(agent.system, request)
+        self._step = 0
+        self._repaired = False
+        self._text = ""
+
+    async def run(self) -> SkillResult:
+        """Work until the model answers, or until a cap ends the run with what it has."""
+        try:
+            while True:
+                if self._step >= self._agent.skill.max_steps:
+                    return self._cut_off("max_steps")
+                if (reason := self._meter.exceeded()) is not None:
+                    return self._cut_off(reason)
+                ended = await self._take_step()
+                if ended is not None:
+                    return ended
+        except OutOfTime as error:
+            return self._cut_off(error.reason)
+        except ModelUnavailable as error:
+            return self._failed(error.code, messages.NO_MODEL)
+        except ModelRefused as error:
+            return self._failed(error.code, messages.SORRY)
+
+    async def _take_step(self) -> SkillResult | None:
+        """One model call and the tool calls that it asks for; the result when it asks for none."""
+        skill = self._agent.skill
+        request = chat_request(
+            self._model,
+            self._messages,
+            self._agent.definitions,
+            parallel=skill.parallel_tool_calls,
+            response_format=self._response_format(),
+        )
+        context = self._request.context
+        labels = CallLabels(
+            idempotency_key=f"{self._request.run_id}/{self._step}/model",
+            session_id=context.session_id,
+            workflow_id=context.workflow_id,
+            skill_id=skill.id,
+        )
+        answer = await self._conversation.ask(request, labels, aloud=skill.output_schema is None)
+        self._step += 1
+        self._text = answer.text.strip() or self._text
+        self._messages.append(answer.message())
+        if not answer.calls:
+            return self._answered(answer.text.strip())
+        if (reason := self._meter.exceeded(len(answer.calls))) is not None:
+            return self._cut_off(reason)
+        self._meter.charge_tools(len(answer.calls))
+        self._messages += await self._tool_use.answer(answer.calls, self._step)
+        return None
+
+    def _answered(self, text: str) -> SkillResult | None:
+        if self._agent.output is None:
+            return self._result("completed", text) if text else self._failed("empty_answer", messages.SORRY)
+        try:
+            output = self._read_output(text)
+            message = self._book.reply_of(self._agent.skill, self._request, output)
+        except _BadOutput as error:
+            if self._repaired:
+                return self._failed("bad_output", messages.SORRY)
+            self._repaired = True
+            self._messages.append(Message(role="user", content=str(error)))
+            return None
+        except TemplateError:
+            return self._failed("template_error", messages.SORRY)
+        self._conversation.say(message)
+        return self._result("completed", message, output=output)
+
+    def _read_output(self, text: str) -> Any:
+        try:
+            output = orjson.loads(_without_fence(text))
+        except orjson.JSONDecodeError as error:
+            raise _BadOutput(
+                f"That is not JSON ({error}). Answer again, with nothing but the JSON."
+            ) from error
+        assert self._agent.output is not None  # noqa: S101 - asked for only with a schema
+        problems = check(self._agent.output, output)
+        if problems:
+            named = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in problems[:_MAX_NAMED])
+            raise _BadOutput(
+                f"That does not fit the schema: {named}. Answer again, with nothing but the JSON."
+            )
+        return output
+
+    def _response_format(self) -> dict[str, Any] | None:
+        schema = self._agent.skill.output_schema
+        if schema is None:
+            return None
+        name = self._agent.skill.id.replace(".", "_")
+        return {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}
+
+    def _cut_off(self, reason: str) -> SkillResult:
+        """What there is when a cap is reached: the model's last words, if they were for the user."""
+        if self._text and self._agent.output is None:
+            return self._result("completed", self._text, reason=reason)
+        return self._failed(reason, messages.UNFINISHED)
+
+    def _failed(self, reason: str, text: LocalizedText) -> SkillResult:
+        message = self._book.text(text, self._request.context, {})
+        self._conversation.say(message)
+        return self._result("failed", message, reason=reason)
+
+    def _result(
+        self, status: Any, message: str, *, output: Any = None, reason: str | None = None
+    ) -> SkillResult:
+        return SkillResult(
+            status=status,
+            message=message,
+            output=output,
+            reason=reason,
+            steps=self._step,
+            usage=self._conversation.used,
+        )
+
+
+def _without_fence(text: str) -> str:
+    """The text without a Markdown code fence around it, which some models add in spite of everything."""
+    lines = text.strip().splitlines()
+    if len(lines) >= 3 and lines[0].startswith("```") and lines[-1].strip() == "```":
+        return "\n".join(lines[1:-1])
+    return text

@@ -1,0 +1,34 @@
+"""Internal HTTP of the Skills service."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import StreamingResponse
+
+from signalbox.common.auth import Requires, check_context
+from signalbox.common.web import frame_response
+from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.work import SkillRunRequest
+from signalbox.skills.service import SkillRuns
+
+router = APIRouter(prefix="/internal/v1/skills", tags=["skills"])
+
+
+def skill_runs(request: Request) -> SkillRuns:
+    """The runs of this app."""
+    runs: SkillRuns = request.app.state.skill_runs
+    return runs
+
+
+@router.post("/run", response_class=StreamingResponse)
+async def run(
+    body: SkillRunRequest,
+    principal: Annotated[Principal, Depends(Requires(Scope.SERVICE))],
+    runs: Annotated[SkillRuns, Depends(skill_runs)],
+) -> StreamingResponse:
+    """Run a skill: frames, one JSON object a line, the last a result or an error.
+
+    The id of a run that has ended gives its result again.
+    """
+    check_context(body.context, principal)
+    return frame_response(await runs.prepare(body, principal))

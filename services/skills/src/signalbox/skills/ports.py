@@ -1,0 +1,74 @@
+"""What runs need from outside: snapshots, tools, a model, stored runs, HTTP calls."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from signalbox.common.clients import CallLabels, ChatChunk
+from signalbox.common.http_calls import CallResult, HttpCall, RenderedRequest
+from signalbox.contracts.config import ModelRole
+from signalbox.contracts.llm import ChatRequest
+from signalbox.contracts.work import ToolCallReply, ToolCallRequest
+from signalbox.skills.book import SkillBook
+from signalbox.skills.records import RunRecord, StepRecord
+
+
+class SkillBooks(Protocol):
+    """Compiled snapshots by hash."""
+
+    async def get(self, tenant: str, config_hash: str) -> SkillBook:
+        """The tenant's snapshot. Raises UnknownSnapshot."""
+        ...
+
+
+class ToolCaller(Protocol):
+    """Calls tools for the principal of the request; ``RemoteTools`` is the real one."""
+
+    async def call(self, request: ToolCallRequest, *, write: bool) -> ToolCallReply:
+        """One call; a failure is part of the reply."""
+        ...
+
+
+class Model(Protocol):
+    """Calls models for the principal of the request; ``GatewayModel`` is the real one."""
+
+    def stream(self, request: ChatRequest, labels: CallLabels) -> AsyncGenerator[ChatChunk, None]:
+        """The chunks of an answer, the last with its usage. Raises ServiceCallFailed or HopError, also late."""
+        ...
+
+    async def default_model(self, role: ModelRole) -> str | None:
+        """The operator's model of a role. Raises ServiceCallFailed or HopError."""
+        ...
+
+
+class HttpCalls(Protocol):
+    """Carries out HTTP calls; ``HttpCallExecutor`` is the real one."""
+
+    async def execute(
+        self, call: HttpCall, request: RenderedRequest, *, tenant: str, idempotency_key: str
+    ) -> CallResult:
+        """The value of the answer. Raises CallFailed."""
+        ...
+
+
+class Runs(Protocol):
+    """Stored runs."""
+
+    async def find(self, tenant: str, run_id: str) -> RunRecord | None:
+        """A run by its id."""
+        ...
+
+    async def begin(self, run: RunRecord, step: StepRecord) -> None:
+        """Store a run with its first write, before that write is made. Raises DuplicateKey."""
+        ...
+
+    async def begin_step(self, step: StepRecord) -> None:
+        """Store that a write is about to be made. Raises DuplicateKey."""
+        ...
+
+    async def end_step(self, step: StepRecord) -> None:
+        """Store what came of a write."""
+        ...
+
+    async def finish(self, run: RunRecord, *, begun: bool) -> None:
+        """Store how a run ended; one that made no write is stored only now. Raises DuplicateKey."""
+        ...

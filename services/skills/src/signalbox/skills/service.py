@@ -1,0 +1,228 @@
+"""One skill call: a stored run answered again, or a new one carried out, with its subtasks."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from signalbox.common.errors import SignalboxError
+from signalbox.common.templates import TemplateError
+from signalbox.common.web import Emit, Work
+from signalbox.contracts.config import Budget, Subtask
+from signalbox.contracts.events import TextData, TextEvent
+from signalbox.contracts.identity import Principal
+from signalbox.contracts.work import (
+    Frame,
+    SkillResult,
+    SkillResultFrame,
+    SkillRunRequest,
+    ToolCallReply,
+    ToolError,
+)
+from signalbox.skills import messages
+from signalbox.skills.agent import AgentRun
+from signalbox.skills.book import CompiledAgent, SkillBook
+from signalbox.skills.budget import Meter, joined
+from signalbox.skills.errors import ModelUnavailable
+from signalbox.skills.function import run_function
+from signalbox.skills.journal import Journal
+from signalbox.skills.model import Conversation, chosen_model
+from signalbox.skills.ports import HttpCalls, Model, Runs, SkillBooks, ToolCaller
+from signalbox.skills.tool_use import ToolUse
+
+_LOG = logging.getLogger(__name__)
+_MAX_DEPTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Callees:
+    """Whom runs call, for a principal."""
+
+    tools_for: Callable[[Principal], ToolCaller]
+    model_for: Callable[[Principal], Model]
+    http: HttpCalls
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """The run that a subtask belongs to."""
+
+    run_id: str
+    meter: Meter
+    depth: int
+    budget: Budget
+
+
+class SkillRuns:
+    """Runs the skills of snapshots."""
+
+    def __init__(
+        self, books: SkillBooks, runs: Runs, callees: Callees, tracer: trace.Tracer, *, result_chars: int
+    ) -> None:
+        self._books = books
+        self._runs = runs
+        self._callees = callees
+        self._tracer = tracer
+        self._result_chars = result_chars
+
+    async def prepare(self, request: SkillRunRequest, principal: Principal) -> Work:
+        """The work of a call, once it is certain that it can begin.
+
+        Raises:
+            UnknownSnapshot: the tenant has no snapshot of this hash.
+            UnknownSkill: the snapshot has no such skill.
+        """
+        book = await self._books.get(request.context.tenant, request.context.config_hash)
+        book.skill(request.skill)
+
+        async def work(emit: Emit) -> Frame:
+            return SkillResultFrame(result=await self._run(book, request, principal, emit, None))
+
+        return work
+
+    async def _run(
+        self,
+        book: SkillBook,
+        request: SkillRunRequest,
+        principal: Principal,
+        emit: Emit,
+        parent: _Parent | None,
+    ) -> SkillResult:
+        stored = await self._runs.find(request.context.tenant, request.run_id)
+        if stored is not None:
+            return _stored_result(book, request, stored.result, emit)
+        journal = Journal(self._runs, request, parent.run_id if parent is not None else None)
+        skill = book.skill(request.skill)
+        own = skill.skill.budget if isinstance(skill, CompiledAgent) else Budget()
+        meter = Meter(
+            joined(own, parent.budget) if parent is not None else own,
+            limits=book.config.llm.limits,
+            parent=parent.meter if parent is not None else None,
+        )
+        with self._tracer.start_as_current_span(f"skill {request.skill}") as span:
+            try:
+                if isinstance(skill, CompiledAgent):
+                    result = await self._run_agent(
+                        book, skill, request, principal, emit, meter, journal, parent
+                    )
+                else:
+                    result = await run_function(book, skill, request, self._callees.http)
+                    emit(TextEvent(data=TextData(delta=result.message)))
+            except asyncio.CancelledError:
+                await _note_end(journal, SkillResult(status="cancelled", message=""), meter)
+                raise
+            span.set_attribute("signalbox.skill.status", result.status)
+            span.set_attribute("signalbox.skill.steps", result.steps)
+            if result.status == "failed":
+                span.set_status(Status(StatusCode.ERROR, result.reason))
+        await _note_end(journal, result, meter)
+        return result
+
+    async def _run_agent(
+        self,
+        book: SkillBook,
+        agent: CompiledAgent,
+        request: SkillRunRequest,
+        principal: Principal,
+        emit: Emit,
+        meter: Meter,
+        journal: Journal,
+        parent: _Parent | None,
+    ) -> SkillResult:
+        model = self._callees.model_for(principal)
+        conversation = Conversation(model, self._tracer, meter, emit)
+        role = agent.skill.model_role
+        try:
+            chosen = await chosen_model(model, role, book.config.llm.role(role), request.model)
+        except ModelUnavailable as error:
+            _LOG.warning("a skill cannot run: %s", error.detail, extra={"skill": request.skill})
+            message = book.text(messages.NO_MODEL, request.context, {})
+            conversation.say(message)
+            return SkillResult(status="failed", message=message, reason=error.code)
+        depth = parent.depth + 1 if parent is not None else 1
+
+        async def run_subtask(subtask: Subtask, arguments: dict[str, Any], run_id: str) -> ToolCallReply:
+            below = _Parent(request.run_id, meter, depth, subtask.budget)
+            return await self._subtask(book, subtask, arguments, request, run_id, principal, emit, below)
+
+        tool_use = ToolUse(
+            agent,
+            book.config.policies,
+            request,
+            tools=self._callees.tools_for(principal),
+            journal=journal,
+            emit=emit,
+            run_subtask=run_subtask,
+            result_chars=self._result_chars,
+        )
+        run = AgentRun(
+            book, agent, request, model=chosen, conversation=conversation, tool_use=tool_use, meter=meter
+        )
+        return await run.run()
+
+    async def _subtask(
+        self,
+        book: SkillBook,
+        subtask: Subtask,
+        arguments: dict[str, Any],
+        request: SkillRunRequest,
+        run_id: str,
+        principal: Principal,
+        emit: Emit,
+        parent: _Parent,
+    ) -> ToolCallReply:
+        """Run a declared subtask; what it says is for the model that started it, not for the user."""
+        if parent.depth >= _MAX_DEPTH:
+            return _refused(f"Subtasks may be {_MAX_DEPTH} levels deep at most.")
+        try:
+            given = book.templates.render_value(subtask.arguments, book.values(request))
+            below = SkillRunRequest(
+                context=request.context,
+                skill=subtask.skill,
+                run_id=run_id,
+                arguments={**arguments, **given},
+                message=str(arguments.get("message") or request.message),
+                model=request.model,
+            )
+            result = await self._run(book, below, principal, _without_text(emit), parent)
+        except TemplateError as error:
+            return _refused(error.detail)
+        except SignalboxError as error:
+            return ToolCallReply(
+                ok=False, error=ToolError(code="upstream_error", detail=error.detail), took_ms=0.0
+            )
+        output = {"status": result.status, "message": result.message, "output": result.output}
+        if result.reason is not None:
+            output["reason"] = result.reason
+        return ToolCallReply(ok=True, output=output, took_ms=0.0)
+
+
+def _stored_result(book: SkillBook, request: SkillRunRequest, result: str | None, emit: Emit) -> SkillResult:
+    """What a run that has ended gave. One that has not is not begun again: its writes may have been made."""
+    if result is not None:
+        again = SkillResult.model_validate_json(result)
+    else:
+        message = book.text(messages.INTERRUPTED, request.context, {})
+        again = SkillResult(status="failed", message=message, reason="interrupted")
+    emit(TextEvent(data=TextData(delta=again.message)))
+    return again
+
+
+async def _note_end(journal: Journal, result: SkillResult, meter: Meter) -> None:
+    """Store how the run ended. An answer is not lost because its record could not be written."""
+    try:
+        await journal.finish(result, meter.spent)
+    except SignalboxError as error:
+        _LOG.warning("a run's end could not be stored: %s", error.detail)
+
+
+def _without_text(emit: Emit) -> Emit:
+    return lambda event: None if isinstance(event, TextEvent) else emit(event)
+
+
+def _refused(detail: str) -> ToolCallReply:
+    return ToolCallReply(ok=False, error=ToolError(code="refused", detail=detail), took_ms=0.0, attempts=0)

@@ -1,0 +1,169 @@
+"""Carrying out what a model asks for: only offered tools, arguments read, writes written down first."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from signalbox.common.web import Emit
+from signalbox.contracts.config import Policies, Subtask, Tool
+from signalbox.contracts.events import ToolCallData, ToolCallEvent, ToolResultData, ToolResultEvent
+from signalbox.contracts.llm import Message, ToolCall
+from signalbox.contracts.work import SkillRunRequest, ToolCallReply, ToolCallRequest, ToolError
+from signalbox.skills.approval import needs_approval
+from signalbox.skills.book import CompiledAgent
+from signalbox.skills.journal import Journal
+from signalbox.skills.ports import ToolCaller
+
+RunSubtask = Callable[[Subtask, dict[str, Any], str], Awaitable[ToolCallReply]]
+"""Runs a subtask with the model's arguments under a run id of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One call as the model asked for it. ``refusal`` is why it is not made."""
+
+    call: ToolCall
+    key: str
+    step: str
+    part: Tool | Subtask | None
+    arguments: dict[str, Any]
+    refusal: ToolError | None
+
+    @property
+    def name(self) -> str:
+        return self.part.id if isinstance(self.part, Tool) else self.call.function.name
+
+    @property
+    def is_write(self) -> bool:
+        return isinstance(self.part, Tool) and self.part.effect == "write"
+
+
+class ToolUse:
+    """The tool calls of one run."""
+
+    def __init__(
+        self,
+        agent: CompiledAgent,
+        policies: Policies,
+        request: SkillRunRequest,
+        *,
+        tools: ToolCaller,
+        journal: Journal,
+        emit: Emit,
+        run_subtask: RunSubtask,
+        result_chars: int,
+    ) -> None:
+        self._agent = agent
+        self._policies = policies
+        self._request = request
+        self._tools = tools
+        self._journal = journal
+        self._emit = emit
+        self._run_subtask = run_subtask
+        self._result_chars = result_chars
+
+    async def answer(self, calls: Sequence[ToolCall], step: int) -> list[Message]:
+        """The results of the calls of one model answer, in their order, as messages for the model.
+
+        Calls that only read are made at once where the skill allows it; otherwise one after the other.
+        """
+        asked = [self._understood(call, f"{step}.{position}") for position, call in enumerate(calls)]
+        if self._at_once(asked):
+            replies = await asyncio.gather(*(self._carry_out(one) for one in asked))
+        else:
+            replies = [await self._carry_out(one) for one in asked]
+        return [
+            Message(role="tool", tool_call_id=one.call.id, content=self._told(reply))
+            for one, reply in zip(asked, replies, strict=True)
+        ]
+
+    def _at_once(self, asked: Sequence[_Asked]) -> bool:
+        skill = self._agent.skill
+        if not skill.parallel_tool_calls or len(asked) < 2 or any(one.is_write for one in asked):
+            return False
+        return skill.subtask_order == "parallel" or not any(isinstance(one.part, Subtask) for one in asked)
+
+    def _understood(self, call: ToolCall, step: str) -> _Asked:
+        part = self._agent.offered.get(call.function.name)
+        arguments, refusal = _arguments(call.function.arguments)
+        if part is None:
+            # Whatever made the model ask for it (a tool's output may have), the list of the config decides.
+            refusal = ToolError(code="denied", detail=f"There is no tool '{call.function.name}' here.")
+        elif isinstance(part, Tool) and needs_approval(self._agent.skill, part, self._policies):
+            refusal = ToolError(
+                code="denied",
+                detail="This tool needs a person's approval, which cannot be asked for in this release. "
+                "Tell the user that it was not done.",
+            )
+        return _Asked(call, f"{self._request.run_id}/{step}", step, part, arguments, refusal)
+
+    async def _carry_out(self, asked: _Asked) -> ToolCallReply:
+        shown = ToolCallData(call_id=asked.key, tool=asked.name, arguments=asked.arguments)
+        self._emit(ToolCallEvent(data=shown))
+        if asked.refusal is not None:
+            reply = ToolCallReply(ok=False, error=asked.refusal, took_ms=0.0, attempts=0)
+        elif isinstance(asked.part, Subtask):
+            reply = await self._run_subtask(asked.part, asked.arguments, asked.key)
+        elif asked.is_write:
+            reply = await self._write(asked)
+        else:
+            reply = await self._call(asked)
+        error = None if reply.error is None else f"{reply.error.code}: {reply.error.detail}"
+        told = ToolResultData(
+            call_id=asked.key,
+            tool=asked.name,
+            ok=reply.ok,
+            output=reply.output,
+            error=error,
+            took_ms=reply.took_ms,
+        )
+        self._emit(ToolResultEvent(data=told))
+        return reply
+
+    async def _write(self, asked: _Asked) -> ToolCallReply:
+        """A write: noted before it is made; once it is made, its result is noted even if the run is cancelled."""
+        note = await self._journal.before_write(asked.step, asked.name, asked.arguments, asked.key)
+        made = asyncio.create_task(self._call(asked))
+        try:
+            reply = await asyncio.shield(made)
+        except asyncio.CancelledError:
+            await self._journal.after_write(note, await made)
+            raise
+        await self._journal.after_write(note, reply)
+        return reply
+
+    async def _call(self, asked: _Asked) -> ToolCallReply:
+        request = ToolCallRequest(
+            context=self._request.context,
+            tool=asked.name,
+            arguments=asked.arguments,
+            idempotency_key=asked.key,
+        )
+        return await self._tools.call(request, write=asked.is_write)
+
+    def _told(self, reply: ToolCallReply) -> str:
+        if reply.error is not None:
+            error = reply.error.model_dump(exclude_none=True)
+            return orjson.dumps({"error": error}).decode()
+        content = orjson.dumps(reply.output).decode()
+        if len(content) <= self._result_chars:
+            return content
+        return orjson.dumps(
+            {
+                "incomplete": f"The result has {len(content)} characters; these are the first {self._result_chars}.",
+                "beginning": content[: self._result_chars],
+            }
+        ).decode()
+
+
+def _arguments(text: str) -> tuple[dict[str, Any], ToolError | None]:
+    try:
+        arguments = orjson.loads(text or "{}")
+    except orjson.JSONDecodeError as error:
+        return {}, ToolError(code="invalid_arguments", detail=f"The arguments are not JSON: {error}.")
+    if not isinstance(arguments, dict):
+        return {}, ToolError(code="invalid_arguments", detail="The arguments must be one JSON object.")
+    return arguments, None

@@ -1,0 +1,1 @@
+"""Tools: the registry of a snapshot, and carrying out one call."""

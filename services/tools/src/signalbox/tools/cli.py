@@ -1,0 +1,5 @@
+"""Commands of the Tools service; none yet."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,125 @@
+"""The tools of one snapshot, compiled once: schemas, templates and expressions are not touched again per call."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from signalbox.common.arguments import Validator, check, compile_schema
+from signalbox.common.errors import SignalboxError
+from signalbox.common.functions import FunctionCall, RegisteredFunction
+from signalbox.common.http_calls import CallFailed, HttpCall
+from signalbox.common.template_values import context_values, effective_variables
+from signalbox.common.templates import TemplateError, Templates
+from signalbox.common.tool_calls import visible_parameters
+from signalbox.contracts.config import Tool
+from signalbox.contracts.context import CallContext
+from signalbox.contracts.workflow_config import WorkflowConfig
+
+_MAX_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledTool:
+    """One tool. ``source`` carries it out; a text says why nothing can."""
+
+    tool: Tool
+    validator: Validator
+    source: HttpCall | FunctionCall | str
+
+    @property
+    def is_write(self) -> bool:
+        """Whether calling it may change something."""
+        return self.tool.effect == "write"
+
+
+class Registry:
+    """The tools of one snapshot by id.
+
+    A tool that cannot be compiled does not take the others with it: calling it says what is wrong.
+    """
+
+    def __init__(
+        self,
+        config: WorkflowConfig,
+        overrides: Mapping[str, str],
+        functions: Mapping[str, RegisteredFunction],
+    ) -> None:
+        self._templates = Templates()
+        self._variables = effective_variables(config.variables, overrides)
+        self._tools = {tool.id: self._compile(tool, functions) for tool in config.tools}
+
+    def get(self, tool_id: str) -> CompiledTool:
+        """A tool.
+
+        Raises:
+            CallFailed: the workflow has none of this name.
+        """
+        tool = self._tools.get(tool_id)
+        if tool is None:
+            raise CallFailed("not_found", f"The workflow has no tool '{tool_id}'.")
+        return tool
+
+    def values(self, tool: CompiledTool, given: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+        """What the tool's templates see: checked arguments joined with those taken from the session.
+
+        A given argument of the same name as a hidden one is dropped.
+
+        Raises:
+            CallFailed: ``invalid_arguments``, with a pointer to the first that is wrong.
+        """
+        hidden = tool.tool.context
+        arguments = {name: value for name, value in given.items() if name not in hidden}
+        problems = check(tool.validator, arguments)
+        if problems:
+            named = "; ".join(f"{item.pointer or '/'}: {item.detail}" for item in problems[:_MAX_NAMED])
+            raise CallFailed(
+                "invalid_arguments",
+                f"The arguments do not fit the tool's parameters: {named}",
+                pointer=problems[0].pointer,
+            )
+        values: dict[str, Any] = {
+            "vars": self._variables,
+            "context": context_values(context),
+            "profile": context.profile,
+        }
+        try:
+            session = self._templates.render_value(hidden, values, name="context") if hidden else {}
+        except TemplateError as error:
+            raise CallFailed("refused", error.detail) from error
+        return {**values, "arguments": {**arguments, **session}}
+
+    def _compile(self, tool: Tool, functions: Mapping[str, RegisteredFunction]) -> CompiledTool:
+        try:
+            validator = compile_schema(visible_parameters(tool))
+        except SignalboxError as error:
+            reason = f"The parameters of tool '{tool.id}' are no usable JSON schema: {error.detail}"
+            return CompiledTool(tool, compile_schema({}), reason)
+        return CompiledTool(tool, validator, self._source(tool, functions))
+
+    def _source(
+        self, tool: Tool, functions: Mapping[str, RegisteredFunction]
+    ) -> HttpCall | FunctionCall | str:
+        write = tool.effect == "write"
+        if tool.request is not None:
+            try:
+                return HttpCall(
+                    tool.request,
+                    self._templates,
+                    variables=self._variables,
+                    auth=tool.auth,
+                    response=tool.response,
+                    retry=tool.retry,
+                    timeout_ms=tool.timeout_ms,
+                    write=write,
+                    repeatable=tool.idempotent or not write,
+                )
+            except SignalboxError as error:
+                return f"The request of tool '{tool.id}' cannot be used: {error.detail}"
+        if tool.python is not None:
+            function = functions.get(tool.python)
+            if function is None:
+                return f"The function '{tool.python}' of tool '{tool.id}' is not installed in this service."
+            return FunctionCall(
+                function, timeout_s=tool.timeout_ms / 1000, max_bytes=tool.response.max_bytes, write=write
+            )
+        return f"Tool '{tool.id}' is on an MCP server, and calling those is not available in this release."

@@ -1,0 +1,94 @@
+"""One tool call: checked, rendered, carried out, and told in data whatever happens."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+
+from signalbox.common.functions import FunctionCall
+from signalbox.common.http_calls import CallFailed, HttpCall, RenderedRequest
+from signalbox.contracts.work import ToolCallReply, ToolCallRequest
+from signalbox.tools.ports import HttpCalls, Registries
+from signalbox.tools.registry import CompiledTool
+from signalbox.tools.result_cache import ResultCache
+
+
+class ToolCalls:
+    """Calls the tools of snapshots."""
+
+    def __init__(
+        self, registries: Registries, http: HttpCalls, results: ResultCache, tracer: trace.Tracer
+    ) -> None:
+        self._registries = registries
+        self._http = http
+        self._results = results
+        self._tracer = tracer
+
+    async def call(self, request: ToolCallRequest) -> ToolCallReply:
+        """Call one tool. Its failure is part of the reply.
+
+        Raises:
+            UnknownSnapshot: the tenant has no snapshot of this hash.
+        """
+        registry = await self._registries.get(request.context.tenant, request.context.config_hash)
+        started = time.perf_counter()
+        attributes = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": request.tool}
+        with self._tracer.start_as_current_span(f"tool {request.tool}", attributes=attributes) as span:
+            try:
+                tool = registry.get(request.tool)
+                values = registry.values(tool, request.arguments, request.context)
+                reply = await self._carry_out(tool, values, request)
+            except CallFailed as failure:
+                error = failure.error
+                reply = ToolCallReply(ok=False, error=error, took_ms=0.0, attempts=failure.attempts)
+                span.set_status(Status(StatusCode.ERROR, error.code))
+                span.set_attribute("error.type", error.code)
+            span.set_attribute("signalbox.tool.attempts", reply.attempts)
+        reply.took_ms = (time.perf_counter() - started) * 1000
+        return reply
+
+    async def _carry_out(
+        self, tool: CompiledTool, values: Mapping[str, Any], request: ToolCallRequest
+    ) -> ToolCallReply:
+        source = tool.source
+        if isinstance(source, str):
+            raise CallFailed("refused", source)
+        rendered = source.render(values) if isinstance(source, HttpCall) else None
+        if request.dry_run:
+            return ToolCallReply(ok=True, took_ms=0.0, attempts=0, request=_preview(source, rendered, values))
+        cached_for = 0 if tool.is_write else tool.tool.cache_seconds
+        fingerprint = _fingerprint(rendered, values) if cached_for else ""
+        if cached_for:
+            found, output = await self._results.find(request.context, request.tool, fingerprint)
+            if found:
+                return ToolCallReply(ok=True, output=output, took_ms=0.0, attempts=0)
+        if isinstance(source, FunctionCall):
+            output, attempts = await source.execute(values["arguments"], request.context), 1
+        else:
+            assert rendered is not None  # noqa: S101 - an HTTP call was rendered above
+            result = await self._http.execute(
+                source, rendered, tenant=request.context.tenant, idempotency_key=request.idempotency_key
+            )
+            output, attempts = result.output, result.attempts
+        if cached_for:
+            await self._results.keep(request.context, request.tool, fingerprint, output, cached_for)
+        return ToolCallReply(ok=True, output=output, took_ms=0.0, attempts=attempts)
+
+
+def _preview(
+    source: HttpCall | FunctionCall, rendered: RenderedRequest | None, values: Mapping[str, Any]
+) -> dict[str, Any]:
+    if isinstance(source, HttpCall) and rendered is not None:
+        return source.preview(rendered)
+    return {"method": "CALL", "url": "python", "headers": {}, "body": values["arguments"]}
+
+
+def _fingerprint(rendered: RenderedRequest | None, values: Mapping[str, Any]) -> str:
+    if rendered is not None:
+        return rendered.fingerprint()
+    content = orjson.dumps([values["arguments"], values["context"]], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(content).hexdigest()
