@@ -1,0 +1,134 @@
+"""Wiring of the Workflow service."""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Literal, NamedTuple
+
+from fastapi import FastAPI
+
+from signalbox.common.clients import FlowsClient, GatewayClient, SkillsClient, ToolsClient
+from signalbox.common.platform import Platform
+from signalbox.common.rules import Re2Engine
+from signalbox.common.snapshots import ConfigFollower
+from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.workflow import endpoints
+from signalbox.workflow.actions import Actions
+from signalbox.workflow.background_repository import SqlOutboxStore
+from signalbox.workflow.build import Builder
+from signalbox.workflow.decisions import Decider
+from signalbox.workflow.execution import Executor
+from signalbox.workflow.matching import Matcher
+from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.queries import QueryService
+from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
+from signalbox.workflow.roles import RoleModels
+from signalbox.workflow.running import RunningTurns
+from signalbox.workflow.sessions import SessionKeeper
+from signalbox.workflow.settings import WorkflowSettings
+from signalbox.workflow.snapshot import SnapshotCompiler, WorkflowSnapshot
+from signalbox.workflow.turn import TurnRunner
+from signalbox.workflow.views import SessionViews
+from signalbox.workflow.webhooks import WebhookSender
+
+_NAME: Literal["workflow"] = "workflow"
+_LAST_WORDS_S = 0.5
+"""Of ``drain_seconds``, what is kept for telling clients that their turns were cancelled."""
+
+
+class Services(NamedTuple):
+    """What the endpoints call, and what runs beside them."""
+
+    queries: QueryService
+    views: SessionViews
+    keeper: SessionKeeper
+    running: RunningTurns
+    webhooks: WebhookSender
+
+
+def wire(
+    settings: WorkflowSettings, platform: Platform, follower: ConfigFollower[WorkflowSnapshot]
+) -> Services:
+    """The service over what its process gives it."""
+    owner = f"{_NAME}-{secrets.token_hex(4)}"
+    database = platform.database(_NAME)
+    gateway = platform.client(GatewayClient, _NAME)
+    store = SqlSessionStore(database)
+    keeper = SessionKeeper(store, platform.cache, settings, owner)
+    running = RunningTurns()
+    executor = Executor(
+        platform.client(FlowsClient, _NAME),
+        platform.client(SkillsClient, _NAME),
+        platform.client(ToolsClient, _NAME),
+        Actions(),
+    )
+    runner = TurnRunner(
+        store,
+        keeper,
+        follower.feed,
+        follower.snapshots,
+        Decider(Matcher(LlmMatcher(gateway), RoleModels(gateway))),
+        executor,
+        settings,
+        platform.tracing.tracer(_NAME),
+        owner,
+    )
+    queries = QueryService(runner, running, SqlIdempotencyStore(database), platform.cache, settings)
+    return Services(
+        queries=queries,
+        views=SessionViews(store, keeper, queries, running, follower.feed),
+        keeper=keeper,
+        running=running,
+        webhooks=WebhookSender(SqlOutboxStore(database), platform.outbound, platform.secrets),
+    )
+
+
+def create_app(settings: WorkflowSettings | None = None, platform: Platform | None = None) -> FastAPI:
+    """The Workflow service as an ASGI app; with a ``platform`` as one of several services in a process."""
+    settings = settings or WorkflowSettings()
+    own = platform is None
+    platform = platform or Platform.from_settings(settings)
+    engine = Re2Engine(settings.rules_max_bytes)
+    authenticator = platform.authenticator(_NAME)
+    compiler = SnapshotCompiler(engine, settings.variables)
+    follower = ConfigFollower(
+        _NAME, settings, platform, authenticator, compiler, settings.snapshot_cache_bytes
+    )
+    services = wire(settings, platform, follower)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if own:
+                await stack.enter_async_context(platform)
+            await stack.enter_async_context(follower)
+            services.webhooks.start()
+            stack.push_async_callback(services.webhooks.stop)
+            stack.push_async_callback(services.keeper.drain)
+            stack.push_async_callback(services.running.drain, settings.drain_seconds)
+            yield
+
+    app = create_service_app(
+        ServiceParts(
+            name=_NAME,
+            title="Signalbox Workflow",
+            settings=settings,
+            tracing=platform.tracing,
+            authenticator=authenticator,
+            routers=[endpoints.public, endpoints.internal],
+            lifespan=lifespan,
+            ready_checks={
+                "database": platform.database(_NAME).ping,
+                "cache": platform.cache.ping,
+                "config": follower.feed.check,
+            },
+        )
+    )
+    app.state.settings = settings
+    # What is late is cancelled while its stream may still say so.
+    app.state.drain = partial(services.running.drain, max(0.0, settings.drain_seconds - _LAST_WORDS_S))
+    app.state.queries = services.queries
+    app.state.views = services.views
+    app.state.builder = Builder(engine)
+    return app

@@ -1,0 +1,5 @@
+"""Commands of the Workflow service."""
+
+import typer
+
+app = typer.Typer()

@@ -1,0 +1,101 @@
+"""Errors of the Workflow service.
+
+::
+
+    SignalboxError
+    ├── SessionBusy           409  another message of the session is being answered
+    ├── LeaseLost             409  another replica took the session over; nothing was committed
+    ├── TurnCancelled         409  somebody cancelled the turn; nothing was committed
+    ├── IdempotencyKeyReused  422  the same key came with another body
+    ├── IdempotencyInProgress 409  the same key is being answered
+    ├── SessionNotFound       404
+    ├── TurnNotFound          404
+    └── EventsGone            410  the event log has expired
+"""
+
+from signalbox.common.errors import Conflict, NotFound, SignalboxError, ValidationFailed
+
+
+class SessionBusy(Conflict):
+    """Another message of the session is being answered, and policy or the queue's length forbids waiting."""
+
+    code = "session_busy"
+    title = "Session busy"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"Session '{session_id}' is answering another message; wait for it, then send this one again.",
+            headers={"Retry-After": "1"},
+        )
+
+
+class LeaseLost(Conflict):
+    """Another turn of the session was committed meanwhile; this one was discarded."""
+
+    code = "lease_lost"
+    title = "Turn discarded"
+
+    def __init__(self) -> None:
+        super().__init__("Another turn of this session was committed first; nothing of this one was kept.")
+
+
+class TurnCancelled(Conflict):
+    """The turn was cancelled; nothing of it was kept."""
+
+    code = "turn_cancelled"
+    title = "Turn cancelled"
+
+    def __init__(self) -> None:
+        super().__init__("The turn was cancelled before it was committed.")
+
+
+class IdempotencyKeyReused(ValidationFailed):
+    """The key was used for another request."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self) -> None:
+        super().__init__("This Idempotency-Key came with another request body before; use a new key.")
+
+
+class IdempotencyInProgress(Conflict):
+    """The first request with this key is still being answered."""
+
+    code = "idempotency_in_progress"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The first request with this Idempotency-Key is still being answered; ask again in a second.",
+            headers={"Retry-After": "1"},
+        )
+
+
+class SessionNotFound(NotFound):
+    """No such session for this principal."""
+
+    code = "session_not_found"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(f"There is no session '{session_id}'.")
+
+
+class TurnNotFound(NotFound):
+    """No such turn for this principal."""
+
+    code = "turn_not_found"
+
+    def __init__(self, turn_id: str) -> None:
+        super().__init__(f"There is no turn '{turn_id}'.")
+
+
+class EventsGone(SignalboxError):
+    """The turn's event log has expired."""
+
+    code = "events_gone"
+    status = 410
+    title = "Events gone"
+
+    def __init__(self, turn_id: str) -> None:
+        super().__init__(
+            f"The events of turn '{turn_id}' are no longer kept; its outcome is at /api/v1/turn/{turn_id}."
+        )

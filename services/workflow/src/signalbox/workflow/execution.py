@@ -1,0 +1,285 @@
+"""Doing what a turn was routed to: a flow, a skill, a tool, an action or a reply."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import orjson
+
+from signalbox.common.clients import FlowsClient, ServiceCallFailed, SkillsClient, ToolsClient
+from signalbox.common.errors import SignalboxError
+from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.config import Route
+from signalbox.contracts.context import CallContext, ChatMessage
+from signalbox.contracts.events import (
+    TextData,
+    TextEvent,
+    ToolCallData,
+    ToolCallEvent,
+    ToolResultData,
+    ToolResultEvent,
+    TurnEvent,
+    UsageData,
+    UsageEvent,
+)
+from signalbox.contracts.identity import Principal
+from signalbox.contracts.query import Part, QueryStatus
+from signalbox.contracts.work import (
+    ErrorFrame,
+    EventFrame,
+    FlowResult,
+    FlowResultFrame,
+    FlowRunRequest,
+    FlowState,
+    Frame,
+    SkillResult,
+    SkillResultFrame,
+    SkillRunRequest,
+    ToolCallReply,
+    ToolCallRequest,
+    WorkStatus,
+)
+from signalbox.workflow.actions import Actions
+from signalbox.workflow.records import OutboxMessage, SessionStatus
+from signalbox.workflow.snapshot import WorkflowSnapshot
+from signalbox.workflow.texts import builtin_text
+
+Emit = Callable[[TurnEvent], Awaitable[None]]
+
+_STATUS: dict[WorkStatus, QueryStatus] = {
+    "completed": "success",
+    "waiting": "waiting",
+    "cancelled": "success",
+    "failed": "error",
+    "handed_off": "handoff",
+}
+
+
+class WorkFailed(SignalboxError):
+    """A callee ended its stream without a result."""
+
+    code = "work_failed"
+    status = 502
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What there is to work with in one turn."""
+
+    snapshot: WorkflowSnapshot
+    context: CallContext
+    principal: Principal
+    message: str
+    history: Callable[[], Awaitable[list[ChatMessage]]]
+    """Earlier messages of the epoch; read only by what shows them to a model."""
+    emit: Emit
+    parameters: dict[str, Any] = field(default_factory=dict)
+    usage: list[UsageData] = field(default_factory=list)
+    """What models were paid for so far, also for work that failed in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of the work, for the reply and for the session."""
+
+    message: str
+    status: QueryStatus = "success"
+    parts: list[Part] = field(default_factory=list)
+    reason: str | None = None
+    flow: FlowState | None = None
+    """The flow that stays open."""
+    profile: dict[str, Any] | None = None
+    """The profile as it is now; None leaves it."""
+    session_status: SessionStatus = "active"
+    usage: list[UsageData] = field(default_factory=list)
+    outbox: list[OutboxMessage] = field(default_factory=list)
+
+
+class Executor:
+    """Follows routes."""
+
+    def __init__(
+        self, flows: FlowsClient, skills: SkillsClient, tools: ToolsClient, actions: Actions
+    ) -> None:
+        self._flows = flows
+        self._skills = skills
+        self._tools = tools
+        self._actions = actions
+
+    async def follow(self, route: Route, work: Work) -> Outcome:
+        """Do what ``route`` says. A part that fails is an outcome that says so; only defects raise."""
+        try:
+            if route.flow is not None:
+                return await self._run_flow(work, route.flow, None, _arguments(route, work))
+            if route.skill is not None:
+                return await self._run_skill(work, route.skill, _arguments(route, work))
+            if route.tool is not None:
+                return await self._call_tool(work, route, route.tool)
+            if route.action is not None:
+                return await self._act(work, route.action)
+            return await self._say(work, route)
+        except SignalboxError as error:
+            return await _failed(work, error)
+
+    async def resume(self, state: FlowState, work: Work) -> Outcome:
+        """Go on with the open flow."""
+        try:
+            return await self._run_flow(work, state.flow, state, {})
+        except SignalboxError as error:
+            # The flow stays open: the user may say it again once what failed works.
+            return replace(await _failed(work, error), flow=state)
+
+    async def _say(self, work: Work, route: Route) -> Outcome:
+        text = render(work, route.reply) if route.reply is not None else ""
+        await work.emit(TextEvent(data=TextData(delta=text)))
+        return Outcome(text)
+
+    async def _act(self, work: Work, action_id: str, said: str = "") -> Outcome:
+        outcome = self._actions.take(work.snapshot, action_id, work.context, work.parameters, said)
+        text = outcome.message.removeprefix(said).lstrip("\n") if said else outcome.message
+        if text:
+            await work.emit(TextEvent(data=TextData(delta=f"\n\n{text}" if said else text)))
+        return Outcome(
+            outcome.message,
+            outcome.status,
+            profile=outcome.profile,
+            session_status=outcome.session_status,
+            outbox=outcome.outbox,
+        )
+
+    async def _run_flow(
+        self, work: Work, flow: str, state: FlowState | None, arguments: dict[str, Any]
+    ) -> Outcome:
+        request = FlowRunRequest(
+            context=work.context, flow=flow, arguments=arguments, state=state, message=work.message
+        )
+        async with aclosing(self._flows.run(request, work.principal)) as frames:
+            result = await _drain("flows", frames, work)
+        if not isinstance(result, FlowResult):
+            raise WorkFailed("The Flows service ended its answer without a result.")
+        # Flows says everything in its result; only then is it known to be final.
+        if result.message:
+            await work.emit(TextEvent(data=TextData(delta=result.message)))
+        outcome = Outcome(
+            result.message,
+            _STATUS[result.status],
+            list(result.parts),
+            result.reason,
+            flow=result.state if result.status == "waiting" else None,
+            usage=work.usage,
+        )
+        return await self._with_action(work, outcome, result.action)
+
+    async def _run_skill(self, work: Work, skill: str, arguments: dict[str, Any]) -> Outcome:
+        request = SkillRunRequest(
+            context=work.context,
+            skill=skill,
+            run_id=f"{work.context.turn_id}/{skill}",
+            arguments=arguments,
+            message=work.message,
+            history=await work.history(),
+        )
+        async with aclosing(self._skills.run(request, work.principal)) as frames:
+            result = await _drain("skills", frames, work)
+        if not isinstance(result, SkillResult):
+            raise WorkFailed("The Skills service ended its answer without a result.")
+        outcome = Outcome(
+            result.message, _STATUS[result.status], list(result.parts), result.reason, usage=work.usage
+        )
+        return await self._with_action(work, outcome, result.action)
+
+    async def _with_action(self, work: Work, outcome: Outcome, action: str | None) -> Outcome:
+        if action is None:
+            return outcome
+        taken = await self._act(work, action, said=outcome.message)
+        status = outcome.status if taken.status == "success" else taken.status
+        return replace(taken, status=status, parts=outcome.parts, reason=outcome.reason, usage=outcome.usage)
+
+    async def _call_tool(self, work: Work, route: Route, tool: str) -> Outcome:
+        arguments = _arguments(route, work)
+        call_id = f"{work.context.turn_id}/tool"
+        await work.emit(ToolCallEvent(data=ToolCallData(call_id=call_id, tool=tool, arguments=arguments)))
+        request = ToolCallRequest(
+            context=work.context, tool=tool, arguments=arguments, idempotency_key=call_id
+        )
+        try:
+            reply = await self._tools.call(request, work.principal)
+        except SignalboxError as error:
+            failed = ToolResultData(
+                call_id=call_id, tool=tool, ok=False, error=error.problem().code, took_ms=0
+            )
+            await work.emit(ToolResultEvent(data=failed))
+            raise
+        await work.emit(_tool_result(call_id, tool, reply))
+        if not reply.ok:
+            code = reply.error.code if reply.error else "tool_failed"
+            text = builtin_text("failed", work.context.language)
+            await work.emit(TextEvent(data=TextData(delta=text)))
+            return Outcome(text, "error", reason=code)
+        text = _shown(reply.output) if route.reply is None else render(work, route.reply, result=reply.output)
+        await work.emit(TextEvent(data=TextData(delta=text)))
+        return Outcome(text)
+
+
+def render(work: Work, text: LocalizedText, **more: Any) -> str:
+    """A text of the config in the turn's language, its variation chosen by the turn."""
+    context = work.context
+    values = work.snapshot.values(context, parameters=work.parameters, **more)
+    return work.snapshot.render(text, context.language, context.turn_id, values)
+
+
+async def _failed(work: Work, error: SignalboxError) -> Outcome:
+    """The outcome of work that could not be done: a sentence for the user, a code for the operator."""
+    policy = work.snapshot.config.policies.degradation
+    text = render(work, policy.reply) if policy.reply else builtin_text("failed", work.context.language)
+    await work.emit(TextEvent(data=TextData(delta=text)))
+    return Outcome(text, "error", reason=error.problem().code, usage=work.usage)
+
+
+def _tool_result(call_id: str, tool: str, reply: ToolCallReply) -> ToolResultEvent:
+    return ToolResultEvent(
+        data=ToolResultData(
+            call_id=call_id,
+            tool=tool,
+            ok=reply.ok,
+            output=reply.output,
+            error=reply.error.code if reply.error else None,
+            took_ms=reply.took_ms,
+        )
+    )
+
+
+def _shown(output: Any) -> str:
+    return output if isinstance(output, str) else orjson.dumps(output).decode()
+
+
+def _arguments(route: Route, work: Work) -> dict[str, Any]:
+    if not route.arguments:
+        return work.parameters
+    values = work.snapshot.values(work.context, parameters=work.parameters)
+    rendered: dict[str, Any] = work.snapshot.templates.render_value(route.arguments, values)
+    return rendered
+
+
+async def _drain(
+    service: Literal["flows", "skills"], frames: AsyncIterator[Frame], work: Work
+) -> FlowResult | SkillResult | None:
+    """Pass events on; return the result.
+
+    Raises:
+        ServiceCallFailed: the callee ended with an error.
+    """
+    async for frame in frames:
+        match frame:
+            case EventFrame(event=event):
+                if isinstance(event, UsageEvent):
+                    work.usage.append(event.data)
+                await work.emit(event)
+            case FlowResultFrame(result=flow_result):
+                return flow_result
+            case SkillResultFrame(result=skill_result):
+                return skill_result
+            case ErrorFrame(problem=problem):
+                raise ServiceCallFailed(service, problem, {})
+    return None

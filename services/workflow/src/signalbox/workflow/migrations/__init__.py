@@ -1,0 +1,3 @@
+"""Schema history of the Workflow service."""
+
+HEAD = "0001"

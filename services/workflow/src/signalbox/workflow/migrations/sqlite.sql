@@ -1,0 +1,107 @@
+-- All tables of workflow at revision 0001, for a new SQLite file. Made from the revisions by
+-- tests/gates/sqlite_schemas.py; do not edit.
+CREATE TABLE alembic_version_workflow (
+    version_num VARCHAR(32) NOT NULL,
+    CONSTRAINT alembic_version_workflow_pkc PRIMARY KEY (version_num)
+);
+CREATE TABLE workflow_idempotency (
+    tenant TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    route TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    request_hash TEXT NOT NULL,
+    target_id TEXT NOT NULL,
+    reply TEXT,
+    locked_until BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, subject, route, "key")
+);
+CREATE INDEX workflow_idempotency_created ON workflow_idempotency (created_at);
+CREATE TABLE workflow_outbox (
+    tenant TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    target TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    status TEXT NOT NULL,
+    attempt BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    last_error TEXT,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    PRIMARY KEY (tenant, message_id)
+);
+CREATE INDEX workflow_outbox_due ON workflow_outbox (status, due_at);
+CREATE TABLE workflow_sessions (
+    tenant TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    user_id TEXT,
+    workflow_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    last_seq BIGINT NOT NULL,
+    message_count BIGINT NOT NULL,
+    config_hash TEXT,
+    state TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, session_id)
+);
+CREATE INDEX workflow_sessions_updated ON workflow_sessions (tenant, updated_at);
+CREATE TABLE workflow_tasks (
+    tenant TEXT NOT NULL,
+    task_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    request TEXT NOT NULL,
+    result TEXT,
+    webhook TEXT,
+    attempt BIGINT NOT NULL,
+    owner TEXT,
+    heartbeat_at BIGINT,
+    due_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    PRIMARY KEY (tenant, task_id)
+);
+CREATE INDEX workflow_tasks_due ON workflow_tasks (status, due_at);
+CREATE TABLE workflow_turns (
+    tenant TEXT NOT NULL,
+    turn_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    seq BIGINT,
+    status TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    heartbeat_at BIGINT NOT NULL,
+    first_message BIGINT NOT NULL,
+    user_text TEXT NOT NULL,
+    reply TEXT,
+    events TEXT,
+    workflow_id TEXT NOT NULL,
+    release_number BIGINT,
+    arm TEXT,
+    config_hash TEXT NOT NULL,
+    stage TEXT,
+    score FLOAT,
+    intent TEXT,
+    outcome TEXT,
+    latency_ms FLOAT,
+    input_tokens BIGINT,
+    output_tokens BIGINT,
+    cost_pico BIGINT,
+    currency TEXT,
+    trace_id TEXT,
+    thumb TEXT,
+    comment TEXT,
+    created_at BIGINT NOT NULL,
+    committed_at BIGINT,
+    PRIMARY KEY (tenant, turn_id),
+    CONSTRAINT workflow_turns_order UNIQUE (tenant, session_id, epoch, seq)
+);
+CREATE INDEX workflow_turns_created ON workflow_turns (tenant, created_at);
+CREATE INDEX workflow_turns_history ON workflow_turns (tenant, session_id, first_message);
+INSERT INTO alembic_version_workflow (version_num) VALUES ('0001');

@@ -1,0 +1,159 @@
+"""What the Workflow service needs from a store; ``repository.py`` implements it for both databases."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from signalbox.workflow.records import (
+    IdempotencyKey,
+    IdempotencyRecord,
+    OutboxMessage,
+    Session,
+    TaskRecord,
+    TurnRecord,
+)
+
+
+class SessionStore(Protocol):
+    """Sessions and their turns."""
+
+    async def load(self, tenant: str, session_id: str) -> Session | None:
+        """The session, also when it has expired or was deleted; None when there never was one."""
+        ...
+
+    async def begin(self, before: Session, turn: TurnRecord) -> None:
+        """Write that a turn is running, before its first external write.
+
+        Raises:
+            PreconditionFailed: the session is no longer at ``before``; nothing was written.
+            DuplicateKey: another turn is running in this place; nothing was written.
+        """
+        ...
+
+    async def commit(
+        self,
+        before: Session,
+        after: Session,
+        turn: TurnRecord,
+        *,
+        begun: bool,
+        idempotency: IdempotencyKey | None = None,
+        outbox: Sequence[OutboxMessage] = (),
+    ) -> None:
+        """Write the turn, the session after it, the stored reply and outgoing messages in one transaction.
+
+        Raises:
+            PreconditionFailed: the session or the running turn was taken over; nothing was written.
+            DuplicateKey: another turn is running in this place; nothing was written.
+        """
+        ...
+
+    async def heartbeat(self, turn: TurnRecord, now: int) -> None:
+        """Say that a running turn is still alive."""
+        ...
+
+    async def fail(self, tenant: str, turn_id: str, status: str, now: int) -> None:
+        """End a running turn without a place in the order."""
+        ...
+
+    async def abandon(self, session: Session, stale_before: int, now: int) -> bool:
+        """End the running turn of a session whose heartbeat is older; false when there is no such turn."""
+        ...
+
+    async def turn(self, tenant: str, turn_id: str) -> TurnRecord | None:
+        """A turn by its id."""
+        ...
+
+    async def turns(self, session: Session, after_message: int, limit: int) -> list[TurnRecord]:
+        """Committed turns whose messages come after a position, in order."""
+        ...
+
+    async def recent_turns(self, session: Session, limit: int) -> list[TurnRecord]:
+        """The last committed turns of the session's epoch, oldest first."""
+        ...
+
+    async def delete(self, session: Session, now: int) -> None:
+        """Remove the session's content for good, keeping only that its id had an epoch.
+
+        Raises:
+            PreconditionFailed: the session has moved on meanwhile; nothing was removed.
+        """
+        ...
+
+    async def feedback(self, tenant: str, turn_id: str, thumb: str, comment: str) -> None:
+        """Keep what the user thought of a turn."""
+        ...
+
+    async def count(self, tenant: str, now: int) -> int:
+        """Live sessions of a tenant."""
+        ...
+
+
+class IdempotencyStore(Protocol):
+    """What repeated requests get."""
+
+    async def find(self, name: IdempotencyKey) -> IdempotencyRecord | None:
+        """The record of a key."""
+        ...
+
+    async def claim(self, record: IdempotencyRecord, now: int) -> IdempotencyRecord:
+        """Take the key, or an abandoned claim on it; returns the record that holds it now."""
+        ...
+
+    async def forget(self, name: IdempotencyKey, target_id: str) -> None:
+        """Give up a claim that came to nothing."""
+        ...
+
+    async def prune(self, created_before: int) -> None:
+        """Forget records that have served their time."""
+        ...
+
+
+class TaskStore(Protocol):
+    """Async queries."""
+
+    async def add(self, task: TaskRecord, idempotency: IdempotencyRecord | None = None) -> None:
+        """Store a task, and the reply to its request, in one transaction."""
+        ...
+
+    async def task(self, tenant: str, task_id: str) -> TaskRecord | None:
+        """A task by its id."""
+        ...
+
+    async def claim(
+        self, tenant: str, task_id: str, owner: str, now: int, stale_before: int
+    ) -> TaskRecord | None:
+        """Take a task that is pending, or whose worker's last heartbeat is older than ``stale_before``.
+
+        None when another has it or it is over.
+        """
+        ...
+
+    async def heartbeat(self, task: TaskRecord, now: int) -> bool:
+        """Say that a task's attempt is still alive; false when another has taken the task over."""
+        ...
+
+    async def finish(
+        self, task: TaskRecord, status: str, result: str, now: int, outbox: Sequence[OutboxMessage] = ()
+    ) -> bool:
+        """Write the result once; false when another attempt has taken the task over."""
+        ...
+
+    async def due(self, now: int, stale_before: int, limit: int) -> list[TaskRecord]:
+        """Tasks to look at again: pending ones that are due, running ones whose worker fell silent."""
+        ...
+
+
+class OutboxStore(Protocol):
+    """Webhooks to deliver."""
+
+    async def take_due(self, now: int, retry_at: int, limit: int) -> list[OutboxMessage]:
+        """Take messages that are due; each comes back at ``retry_at`` unless it is settled before."""
+        ...
+
+    async def delivered(self, message: OutboxMessage, now: int) -> None:
+        """A message was accepted by its receiver."""
+        ...
+
+    async def failed(self, message: OutboxMessage, due_at: int | None, error: str, now: int) -> None:
+        """A delivery failed: try again at ``due_at``, or give up when it is None."""
+        ...

@@ -1,0 +1,162 @@
+"""What the stores keep: sessions, turns, idempotency records, tasks and outgoing messages."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from signalbox.contracts.base import WireModel
+from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.query import TaskStatus, TurnState
+from signalbox.contracts.work import FlowState
+
+SessionStatus = Literal["active", "waiting", "transferred", "closed", "deleted"]
+
+
+class SessionState(WireModel):
+    """What a session carries from turn to turn within an epoch."""
+
+    greeted: bool = False
+    language: str | None = None
+    timezone: str | None = None
+    flow: FlowState | None = None
+    """The open flow; its snapshot is the session's pinned one."""
+    profile: dict[str, Any] = {}
+    fallbacks: int = 0
+    """Turns in a row that nothing fitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session as it was after its last committed turn."""
+
+    tenant: str
+    session_id: str
+    subject: str
+    user_id: str | None
+    workflow_id: str
+    created_at: int
+    expires_at: int
+    status: SessionStatus = "active"
+    epoch: int = 1
+    last_seq: int = 0
+    message_count: int = 0
+    config_hash: str | None = None
+    updated_at: int = 0
+    state: SessionState = field(default_factory=SessionState)
+    stored: bool = False
+    """Whether the database has a row of it."""
+
+    def visible_to(self, principal: Principal, user_id: str | None = None) -> bool:
+        """Whether the session belongs to ``principal``, or to the user that it acts for."""
+        if principal.tenant != self.tenant or not principal.may_use(self.workflow_id):
+            return False
+        if principal.subject == self.subject:
+            return user_id is None or self.user_id in (None, user_id)
+        if principal.may(Scope.ACT_FOR_USERS) and user_id is not None:
+            return user_id == self.user_id
+        return False
+
+    def renewed(self, now: int, ttl_ms: int) -> "Session":
+        """The same session in a fresh epoch: same history, new state, no pin."""
+        return replace(
+            self,
+            status="active",
+            epoch=self.epoch + 1,
+            last_seq=0,
+            config_hash=None,
+            state=SessionState(),
+            expires_at=now + ttl_ms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRecord:
+    """A turn as it is stored."""
+
+    tenant: str
+    turn_id: str
+    session_id: str
+    epoch: int
+    seq: int | None
+    status: TurnState
+    owner: str
+    first_message: int
+    user_text: str
+    workflow_id: str
+    config_hash: str
+    created_at: int
+    heartbeat_at: int
+    release_number: int | None = None
+    arm: str | None = None
+    reply: str | None = None
+    events: str | None = None
+    stage: str | None = None
+    score: float | None = None
+    intent: str | None = None
+    outcome: str | None = None
+    latency_ms: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_pico: int | None = None
+    currency: str | None = None
+    trace_id: str | None = None
+    thumb: str | None = None
+    comment: str | None = None
+    committed_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """Names a request: whose, where, which."""
+
+    tenant: str
+    subject: str
+    route: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """What is known of the first request with a key. ``reply`` is None until it was answered."""
+
+    name: IdempotencyKey
+    request_hash: str
+    target_id: str
+    reply: str | None
+    locked_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """An async query."""
+
+    tenant: str
+    task_id: str
+    subject: str
+    session_id: str
+    status: TaskStatus
+    request: str
+    due_at: int
+    created_at: int
+    attempt: int = 0
+    owner: str | None = None
+    heartbeat_at: int | None = None
+    result: str | None = None
+    webhook: str | None = None
+    finished_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """A webhook to deliver. ``target`` and ``payload`` are JSON; secrets in them are references."""
+
+    tenant: str
+    message_id: str
+    kind: str
+    target: str
+    payload: str
+    due_at: int
+    created_at: int
+    status: Literal["pending", "sending", "delivered", "dead"] = "pending"
+    attempt: int = 0
+    last_error: str | None = None
+    finished_at: int | None = None

@@ -1,0 +1,26 @@
+"""Settings of the Workflow service."""
+
+from pydantic import Field
+
+from signalbox.common.settings import CommonSettings
+
+
+class WorkflowSettings(CommonSettings):
+    """Common settings and those of turns."""
+
+    lease_ttl_ms: int = Field(default=6_000, ge=1_000)
+    """How long a session stays taken when the replica that holds it dies."""
+    lease_renew_ms: int = Field(default=2_000, ge=200)
+    session_queue: int = Field(default=128, ge=0)
+    """Messages that may wait for one session in this replica."""
+    session_cache_ms: int = Field(default=3_600_000, ge=0)
+    """How long a session stays in the cache; the database has it for good."""
+    stream_timeout_ms: int = Field(default=300_000, ge=1_000)
+    """Time a streamed turn may take when the client does not say."""
+    event_log_ms: int = Field(default=120_000, ge=1_000)
+    """How long a turn's events can be resumed after they were sent."""
+    text_merge_ms: int = Field(default=30, ge=0, le=1_000)
+    """Text deltas that follow each other within this time become one event."""
+    snapshot_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
+    rules_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
+    """Memory that the rules of one snapshot may use."""

@@ -1,0 +1,118 @@
+"""A snapshot as Workflow uses it: parsed, its rules compiled, its targets indexed."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from signalbox.common.rules import Re2Engine
+from signalbox.common.template_values import context_values, effective_variables
+from signalbox.common.templates import Templates, localized
+from signalbox.common.validation import load_snapshot
+from signalbox.contracts.admin import Artefact, SnapshotDocument
+from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.config import Action, AgentSkill, CallStep, Flow, Route, SubflowStep
+from signalbox.contracts.context import CallContext
+from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.workflow.matching.rule_matcher import RuleMatcher
+
+RULES_ARTEFACT = "rules"
+
+
+@dataclass(frozen=True)
+class WorkflowSnapshot:
+    """One published config, ready to serve turns. Immutable and shared by all of them."""
+
+    tenant: str
+    config_hash: str
+    config: WorkflowConfig
+    rules: RuleMatcher
+    templates: Templates
+    variables: Mapping[str, Any]
+    """The workflow's variables, with those that the operator replaced."""
+
+    @cached_property
+    def actions(self) -> dict[str, Action]:
+        """Actions by id."""
+        return {action.id: action for action in self.config.actions}
+
+    @cached_property
+    def _writing(self) -> frozenset[str]:
+        """Targets, as ``kind:id``, that may change something outside."""
+        tools = {f"tool:{tool.id}" for tool in self.config.tools if tool.effect == "write"}
+        flows = {flow.id: flow for flow in self.config.flows}
+        writing = tools | {
+            f"skill:{skill.id}"
+            for skill in self.config.skills
+            if not isinstance(skill, AgentSkill)
+            or skill.subtasks
+            or any(f"tool:{tool}" in tools for tool in skill.tools)
+        }
+        return frozenset(
+            writing
+            | {f"flow:{flow.id}" for flow in flows.values() if _flow_writes(flow, flows, tools, set())}
+        )
+
+    def values(self, context: CallContext, **more: Any) -> dict[str, Any]:
+        """What the templates of a turn see, and what this one sees besides."""
+        return {
+            "context": context_values(context),
+            "profile": context.profile,
+            "vars": self.variables,
+            **more,
+        }
+
+    def render(self, text: LocalizedText, language: str, seed: str, values: dict[str, Any]) -> str:
+        """A text of the config in a language, its variation chosen by ``seed``."""
+        template, _ = localized(text, language, self.config.default_language, seed)
+        return self.templates.render_text(template, values)
+
+    def may_write(self, route: Route) -> bool:
+        """Whether following the route may change something outside of Signalbox."""
+        targets = (("flow", route.flow), ("skill", route.skill), ("tool", route.tool))
+        return any(f"{kind}:{name}" in self._writing for kind, name in targets if name is not None)
+
+
+def _flow_writes(flow: Flow, flows: dict[str, Flow], tools: set[str], seen: set[str]) -> bool:
+    if flow.id in seen:
+        return False
+    seen.add(flow.id)
+    for step in flow.steps:
+        if isinstance(step, CallStep) and f"tool:{step.tool}" in tools:
+            return True
+        if isinstance(step, SubflowStep):
+            subflow = flows.get(step.flow)
+            if subflow is not None and _flow_writes(subflow, flows, tools, seen):
+                return True
+    return False
+
+
+class SnapshotCompiler:
+    """Makes snapshots of stored documents."""
+
+    def __init__(self, engine: Re2Engine, variables: Mapping[str, str]) -> None:
+        self._engine = engine
+        self._variables = dict(variables)
+
+    def __call__(self, document: SnapshotDocument) -> WorkflowSnapshot:
+        """Compile one; uses the rules that were built when it was published, where they fit this engine."""
+        config = load_snapshot(document.document.encode())
+        built = next((entry for entry in document.artefacts if entry.name == RULES_ARTEFACT), None)
+        return WorkflowSnapshot(
+            tenant=document.tenant,
+            config_hash=document.config_hash,
+            config=config,
+            rules=self._rules(config, built),
+            templates=Templates(),
+            variables=effective_variables(config.variables, self._variables),
+        )
+
+    def _rules(self, config: WorkflowConfig, built: Artefact | None) -> RuleMatcher:
+        if built is not None:
+            try:
+                return RuleMatcher(config.intents, self._engine, base64.b64decode(built.data_base64))
+            except ValueError:
+                # Built by another version: compiling anew gives the same rules, only slower.
+                pass
+        return RuleMatcher(config.intents, self._engine)

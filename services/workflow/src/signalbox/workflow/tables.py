@@ -1,0 +1,124 @@
+"""Tables of the Workflow service. Times are epoch milliseconds, JSON is text, cost is 10^-12 currency units."""
+
+from sqlalchemy import BigInteger, Column, Float, Index, MetaData, Table, Text, UniqueConstraint
+
+METADATA = MetaData()
+
+SESSIONS = Table(
+    "workflow_sessions",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("user_id", Text),
+    Column("workflow_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("message_count", BigInteger, nullable=False),
+    Column("config_hash", Text),
+    Column("state", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("workflow_sessions_updated", "tenant", "updated_at"),
+)
+"""One row per session; ``state`` is what a turn needs to go on. A deleted session keeps a row without content."""
+
+TURNS = Table(
+    "workflow_turns",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("turn_id", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seq", BigInteger),
+    Column("status", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("heartbeat_at", BigInteger, nullable=False),
+    Column("first_message", BigInteger, nullable=False),
+    Column("user_text", Text, nullable=False),
+    Column("reply", Text),
+    Column("events", Text),
+    Column("workflow_id", Text, nullable=False),
+    Column("release_number", BigInteger),
+    Column("arm", Text),
+    Column("config_hash", Text, nullable=False),
+    Column("stage", Text),
+    Column("score", Float),
+    Column("intent", Text),
+    Column("outcome", Text),
+    Column("latency_ms", Float),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cost_pico", BigInteger),
+    Column("currency", Text),
+    Column("trace_id", Text),
+    Column("thumb", Text),
+    Column("comment", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("committed_at", BigInteger),
+    UniqueConstraint("tenant", "session_id", "epoch", "seq", name="workflow_turns_order"),
+    Index("workflow_turns_history", "tenant", "session_id", "first_message"),
+    Index("workflow_turns_created", "tenant", "created_at"),
+)
+"""One row per turn. A turn that failed has no ``seq``, so that the next one takes its place in the order.
+
+``first_message`` is the position, counted over all epochs, of the turn's first message in the session's history:
+the user's; the assistant's follows it.
+"""
+
+IDEMPOTENCY = Table(
+    "workflow_idempotency",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("target_id", Text, nullable=False),
+    Column("reply", Text),
+    Column("locked_until", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("workflow_idempotency_created", "created_at"),
+)
+"""What a repeated request gets. ``target_id`` is the turn or task that the first one made."""
+
+TASKS = Table(
+    "workflow_tasks",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("task_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("result", Text),
+    Column("webhook", Text),
+    Column("attempt", BigInteger, nullable=False),
+    Column("owner", Text),
+    Column("heartbeat_at", BigInteger),
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Index("workflow_tasks_due", "status", "due_at"),
+)
+"""Async queries; the row is the truth, a queue message only says to look now."""
+
+OUTBOX = Table(
+    "workflow_outbox",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("message_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("last_error", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Index("workflow_outbox_due", "status", "due_at"),
+)
+"""Webhooks to deliver, written in the transaction of what they tell about."""

@@ -1,0 +1,30 @@
+"""What the assistant says where the workflow has no words of its own."""
+
+from typing import Literal
+
+from signalbox.common.templates import localized
+
+Name = Literal["failed", "fallback", "model_unavailable", "handoff", "closed"]
+
+_TEXTS: dict[Name, dict[str, str | list[str]]] = {
+    "failed": {
+        "en": "Sorry, that did not work just now. Please try again in a moment.",
+        "zh": "抱歉,刚才没有成功。请稍后再试。",
+    },
+    "fallback": {
+        "en": "Sorry, I did not understand that. Could you say it in other words?",
+        "zh": "抱歉,我没有听懂。您能换个说法吗?",
+    },
+    "model_unavailable": {
+        "en": "Sorry, I can only answer simple questions at the moment. Please try again later.",
+        "zh": "抱歉,我现在只能回答简单的问题。请稍后再试。",
+    },
+    "handoff": {"en": "I am passing you on to a colleague.", "zh": "我为您转接人工客服。"},
+    "closed": {"en": "Goodbye!", "zh": "再见!"},
+}
+
+
+def builtin_text(name: Name, language: str) -> str:
+    """A built-in text in a language, or in English."""
+    text, _ = localized({**_TEXTS[name]}, language, "en", "")
+    return text

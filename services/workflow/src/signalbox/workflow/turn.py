@@ -1,0 +1,364 @@
+"""One turn: take the session, understand the message, do the work, commit, answer.
+
+Correctness is in the database: a turn commits by compare-and-set on the session's epoch and sequence number.
+The lease and the cached session only save work. A turn that finds, before anything was done outside, that it
+started from a stale copy starts over from the database; one that finds it later is discarded (``lease_lost``).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+from opentelemetry import trace
+
+from signalbox.common.context import Deadline, current_deadline
+from signalbox.common.errors import Forbidden, SignalboxError, Unavailable
+from signalbox.common.ids import now_ms
+from signalbox.common.snapshots import ConfigFeed, Snapshots
+from signalbox.common.storage import DuplicateKey, PreconditionFailed
+from signalbox.contracts.admin import ReleasePointer
+from signalbox.contracts.context import ChatMessage
+from signalbox.contracts.events import (
+    CompleteEvent,
+    IntentData,
+    IntentEvent,
+    StartData,
+    StartEvent,
+    TextData,
+    TextEvent,
+    UsageEvent,
+)
+from signalbox.contracts.query import QueryReply
+from signalbox.workflow.decisions import Decider, Plan
+from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
+from signalbox.workflow.execution import Executor, Outcome, Work
+from signalbox.workflow.ports import SessionStore
+from signalbox.workflow.records import Session, TurnRecord
+from signalbox.workflow.running import cancel_once
+from signalbox.workflow.sessions import HeldSession, Policy, SessionKeeper
+from signalbox.workflow.settings import WorkflowSettings
+from signalbox.workflow.snapshot import WorkflowSnapshot
+from signalbox.workflow.turn_log import TurnLog
+from signalbox.workflow.turn_state import (
+    TurnInput,
+    TurnStart,
+    call_context,
+    chat_messages,
+    committed_record,
+    running_record,
+    session_after,
+    turn_reply,
+)
+
+_STALE_MS = 10_000
+_HEARTBEAT_S = 2.0
+_LOOK_AGAIN_S = 0.02
+
+
+class TurnRunner:
+    """Runs turns."""
+
+    def __init__(
+        self,
+        store: SessionStore,
+        keeper: SessionKeeper,
+        feed: ConfigFeed,
+        snapshots: Snapshots[WorkflowSnapshot],
+        decider: Decider,
+        executor: Executor,
+        settings: WorkflowSettings,
+        tracer: trace.Tracer,
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._feed = feed
+        self._snapshots = snapshots
+        self._decider = decider
+        self._executor = executor
+        self._settings = settings
+        self._tracer = tracer
+        self._owner = owner
+
+    async def run(self, given: TurnInput, log: TurnLog) -> QueryReply:
+        """Answer one message. The turn is committed when this returns, and ``log`` ends with ``complete``.
+
+        Raises:
+            SignalboxError: nothing was committed.
+        """
+        deadline = current_deadline()
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a turn runs in a task")
+        with self._tracer.start_as_current_span("turn", attributes={"signalbox.turn_id": given.turn_id}):
+            async with self._keeper.take(
+                given.principal.tenant,
+                given.request.session_id,
+                given.turn_id,
+                deadline,
+                lambda session: self._policy(given, session),
+                lambda: cancel_once(task),
+            ) as held:
+                return await self._run_held(given, log, held, deadline)
+
+    async def _run_held(
+        self, given: TurnInput, log: TurnLog, held: HeldSession, deadline: Deadline
+    ) -> QueryReply:
+        if log.shared and not held.fresh:
+            # What was streamed cannot be taken back: a stream does not start from a copy that may be stale.
+            await self._reload(given, held)
+        while True:
+            start = await self._start(given, held.session)
+            log.cancel_when_left = start.snapshot.config.policies.client_gone == "cancel"
+            try:
+                return await self._answer(given, start, log, held)
+            except _StaleStart as stale:
+                if not log.restart():
+                    raise LeaseLost from stale
+                if held.fresh:
+                    await self._clear_way(start, deadline)
+                await self._reload(given, held)
+
+    async def _reload(self, given: TurnInput, held: HeldSession) -> None:
+        held.session = await self._store.load(given.principal.tenant, given.request.session_id)
+        held.fresh = True
+
+    async def _clear_way(self, start: TurnStart, deadline: Deadline) -> None:
+        """End a running turn whose replica died, or give a living one a moment to commit."""
+        now = now_ms()
+        if await self._store.abandon(start.session, now - _STALE_MS, now):
+            return
+        if deadline.remaining() <= 0:
+            raise SessionBusy(start.session.session_id)
+        await asyncio.sleep(min(_LOOK_AGAIN_S, deadline.remaining()))
+
+    async def _answer(
+        self, given: TurnInput, start: TurnStart, log: TurnLog, held: HeldSession
+    ) -> QueryReply:
+        await self._announce_start(given, start, log)
+        plan = await self._decider.decide(
+            start.snapshot, start.session, given.request.message, start.context, given.principal
+        )
+        running = running_record(self._owner, given, start) if plan.may_write(start.snapshot) else None
+        async with self._place(start, running):
+            await self._announce_intent(plan, log)
+            greeting = await self._greet(start, log)
+            outcome = await self._work(given, start, plan, log)
+            reply = turn_reply(given, start, plan, outcome, greeting)
+            after = session_after(start, plan, outcome)
+            record = committed_record(self._owner, given, start, plan, outcome, reply, log)
+            await self._commit(given, start, after, record, outcome, begun=running is not None)
+        held.after = replace(after, stored=True)
+        await log.emit(CompleteEvent(data=reply))
+        return reply
+
+    @asynccontextmanager
+    async def _place(self, start: TurnStart, turn: TurnRecord | None) -> AsyncIterator[None]:
+        """Write the running turn before anything outside may change; without ``turn`` nothing may.
+
+        The place in the order is given back when the block fails or is cancelled.
+        """
+        if turn is None:
+            yield
+            return
+        heartbeat: asyncio.Task[None] | None = None
+        try:
+            try:
+                await self._store.begin(start.before, turn)
+            except (PreconditionFailed, DuplicateKey) as error:
+                raise _StaleStart from error
+            heartbeat = asyncio.create_task(self._heartbeats(turn))
+            yield
+        except _StaleStart:
+            raise
+        except BaseException as error:
+            status = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+            with suppress(Unavailable):
+                await asyncio.shield(self._store.fail(turn.tenant, turn.turn_id, status, now_ms()))
+            raise
+        finally:
+            if heartbeat is not None:
+                heartbeat.cancel()
+
+    async def _start(self, given: TurnInput, stored: Session | None) -> TurnStart:
+        request, principal, now = given.request, given.principal, now_ms()
+        if (
+            stored is not None
+            and stored.status != "deleted"
+            and not stored.visible_to(principal, given.user_id)
+        ):
+            raise SessionNotFound(request.session_id)
+        release = self._release_for(given, stored)
+        pinned = stored is not None and stored.state.flow is not None and stored.expires_at > now
+        config_hash = (
+            stored.config_hash
+            if pinned and stored is not None and stored.config_hash
+            else release.config_hash
+        )
+        snapshot = await self._snapshots.get(principal.tenant, config_hash)
+        ttl_ms = snapshot.config.policies.session_ttl_seconds * 1000
+        before = stored or Session(
+            tenant=principal.tenant,
+            session_id=request.session_id,
+            subject=principal.subject,
+            user_id=given.user_id,
+            workflow_id=snapshot.config.workflow_id,
+            created_at=now,
+            updated_at=now,
+            expires_at=now + ttl_ms,
+        )
+        session = before
+        if before.status == "deleted":
+            session = replace(before.renewed(now, ttl_ms), subject=principal.subject, user_id=given.user_id)
+        elif before.expires_at <= now or before.status == "closed":
+            session = before.renewed(now, ttl_ms)
+        return TurnStart(
+            before=before,
+            session=session,
+            snapshot=snapshot,
+            release=release if release.config_hash == config_hash else None,
+            context=call_context(given, session, snapshot, now),
+            started=time.perf_counter(),
+        )
+
+    def _release_for(self, given: TurnInput, stored: Session | None) -> ReleasePointer:
+        tenant = given.principal.tenant
+        known = stored is not None and stored.status != "deleted"
+        wanted = given.request.workflow_id or (stored.workflow_id if known and stored is not None else None)
+        release = self._feed.release(tenant, wanted)
+        if not given.principal.may_use(release.workflow_id):
+            raise Forbidden(f"This key may not use the workflow '{release.workflow_id}'.")
+        return release
+
+    def _policy(self, given: TurnInput, session: Session | None) -> Policy:
+        """What the session's workflow says about a second message while one is answered."""
+        with suppress(SignalboxError):
+            release = self._release_for(given, session)
+            snapshot = self._snapshots.peek(given.principal.tenant, release.config_hash)
+            if snapshot is not None:
+                return snapshot.config.policies.double_texting
+        return "queue"
+
+    async def _announce_start(self, given: TurnInput, start: TurnStart, log: TurnLog) -> None:
+        if not log.empty:
+            return
+        context = start.context
+        await log.emit(
+            StartEvent(
+                data=StartData(
+                    turn_id=given.turn_id,
+                    session_id=context.session_id,
+                    workflow_id=context.workflow_id,
+                    config_hash=context.config_hash,
+                    language=context.language,
+                )
+            )
+        )
+
+    async def _announce_intent(self, plan: Plan, log: TurnLog) -> None:
+        decided = plan.decided
+        if decided.usage is not None:
+            await log.emit(UsageEvent(data=decided.usage))
+        await log.emit(
+            IntentEvent(
+                data=IntentData(
+                    stage=decided.stage,
+                    intent=decided.intent.id if decided.intent else None,
+                    score=decided.score,
+                    took_us=decided.took_us,
+                    target=plan.target,
+                    parameters=decided.parameters,
+                )
+            )
+        )
+
+    async def _greet(self, start: TurnStart, log: TurnLog) -> str | None:
+        config = start.snapshot.config
+        if start.session.state.greeted or config.greeting is None:
+            return None
+        context = start.context
+        greeting = start.snapshot.render(
+            config.greeting, context.language, context.turn_id, start.snapshot.values(context)
+        )
+        await log.emit(TextEvent(data=TextData(delta=f"{greeting}\n\n")))
+        return greeting
+
+    async def _work(self, given: TurnInput, start: TurnStart, plan: Plan, log: TurnLog) -> Outcome:
+        async def history() -> list[ChatMessage]:
+            if not start.before.stored:
+                return []
+            policy = start.snapshot.config.policies.context
+            turns = await self._store.recent_turns(start.session, policy.max_turns)
+            return chat_messages(turns)
+
+        work = Work(
+            snapshot=start.snapshot,
+            context=start.context,
+            principal=given.principal,
+            message=given.request.message,
+            history=history,
+            emit=log.emit,
+            parameters=plan.decided.parameters,
+        )
+        if plan.resume is not None:
+            return await self._executor.resume(plan.resume, work)
+        if plan.route is None:
+            return Outcome("", plan.status or "success", session_status=start.session.status)
+        outcome = await self._executor.follow(plan.route, work)
+        if plan.status is not None and outcome.status == "success":
+            outcome = replace(outcome, status=plan.status, reason=plan.reason)
+        if plan.keep_flow and outcome.flow is None and outcome.session_status == "active":
+            outcome = replace(outcome, flow=start.session.state.flow)
+        return outcome
+
+    async def _commit(
+        self,
+        given: TurnInput,
+        start: TurnStart,
+        after: Session,
+        record: TurnRecord,
+        outcome: Outcome,
+        *,
+        begun: bool,
+    ) -> None:
+        try:
+            await _to_its_end(
+                self._store.commit(
+                    start.before,
+                    after,
+                    record,
+                    begun=begun,
+                    idempotency=given.idempotency,
+                    outbox=outcome.outbox,
+                )
+            )
+        except (PreconditionFailed, DuplicateKey) as error:
+            if begun:
+                raise LeaseLost from error
+            raise _StaleStart from error
+
+    async def _heartbeats(self, turn: TurnRecord) -> None:
+        while True:
+            await asyncio.sleep(_HEARTBEAT_S)
+            with suppress(Unavailable):
+                await self._store.heartbeat(turn, now_ms())
+
+
+async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
+    """Await a commit even when cancelled meanwhile: one that took effect is too late to cancel, and is told."""
+    task = asyncio.create_task(commit)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        this = asyncio.current_task()
+        if this is None or task.cancelled() or task.exception() is not None:
+            raise
+        this.uncancel()
+
+
+class _StaleStart(Exception):
+    """The session has moved on since it was read, and nothing was done outside yet."""

@@ -1,0 +1,201 @@
+"""What a turn starts from, and what it leaves: the context of its calls, its reply, its row, the session after it."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from signalbox.common.ids import now_ms
+from signalbox.common.telemetry import current_trace_id
+from signalbox.contracts.admin import ReleasePointer
+from signalbox.contracts.context import CallContext, ChatMessage
+from signalbox.contracts.events import UsageData
+from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.query import Decision, QueryReply, QueryRequest
+from signalbox.workflow.decisions import Plan
+from signalbox.workflow.execution import Outcome
+from signalbox.workflow.language import choose_language
+from signalbox.workflow.records import IdempotencyKey, Session, TurnRecord
+from signalbox.workflow.snapshot import WorkflowSnapshot
+from signalbox.workflow.turn_log import TurnLog
+
+_PICO = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class TurnInput:
+    """One message to answer."""
+
+    principal: Principal
+    request: QueryRequest
+    turn_id: str
+    idempotency: IdempotencyKey | None = None
+
+    @property
+    def user_id(self) -> str | None:
+        """The user that the message counts for; a key that may not act for users has none."""
+        return self.request.user_id if self.principal.may(Scope.ACT_FOR_USERS) else None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStart:
+    """Where a turn starts from."""
+
+    before: Session
+    """As stored; what the commit compares with."""
+    session: Session
+    """As the turn sees it: renewed when expired, closed or deleted."""
+    snapshot: WorkflowSnapshot
+    release: ReleasePointer | None
+    context: CallContext
+    started: float
+
+
+def turn_reply(
+    given: TurnInput, start: TurnStart, plan: Plan, outcome: Outcome, greeting: str | None
+) -> QueryReply:
+    """What the client is told."""
+    decided = plan.decided
+    return QueryReply(
+        session_id=given.request.session_id,
+        message="\n\n".join(part for part in (greeting, outcome.message) if part),
+        status=outcome.status,
+        turn_id=given.turn_id,
+        agent_id=start.context.workflow_id,
+        greeting=greeting,
+        parts=outcome.parts,
+        reason=outcome.reason,
+        decision=Decision(
+            stage=decided.stage,
+            intent=decided.intent.id if decided.intent else None,
+            score=decided.score,
+            took_us=decided.took_us,
+        ),
+        language=start.context.language,
+        trace_id=current_trace_id(),
+    )
+
+
+def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
+    """The session once the turn is committed."""
+    session, now = start.session, now_ms()
+    policies = start.snapshot.config.policies
+    state = session.state.model_copy(
+        update={
+            "greeted": True,
+            "language": start.context.language,
+            "timezone": start.context.timezone,
+            "flow": outcome.flow,
+            "profile": session.state.profile if outcome.profile is None else outcome.profile,
+            "fallbacks": session.state.fallbacks + 1 if plan.fell_back else 0,
+        }
+    )
+    pinned = outcome.flow is not None and policies.snapshot == "pin"
+    status = outcome.session_status
+    if status == "active" and outcome.flow is not None:
+        status = "waiting"
+    return replace(
+        session,
+        workflow_id=start.context.workflow_id,
+        status=status,
+        last_seq=session.last_seq + 1,
+        message_count=session.message_count + 2,
+        config_hash=start.context.config_hash if pinned else None,
+        state=state,
+        updated_at=now,
+        expires_at=now + policies.session_ttl_seconds * 1000,
+    )
+
+
+def running_record(owner: str, given: TurnInput, start: TurnStart) -> TurnRecord:
+    """The turn's row as it is before its work is done."""
+    context = start.context
+    return TurnRecord(
+        tenant=given.principal.tenant,
+        turn_id=given.turn_id,
+        session_id=context.session_id,
+        epoch=start.session.epoch,
+        seq=start.session.last_seq + 1,
+        status="running",
+        owner=owner,
+        first_message=start.session.message_count + 1,
+        user_text=given.request.message,
+        workflow_id=context.workflow_id,
+        config_hash=context.config_hash,
+        created_at=context.now_ms,
+        heartbeat_at=context.now_ms,
+        release_number=start.release.number if start.release else None,
+        trace_id=current_trace_id(),
+    )
+
+
+def committed_record(
+    owner: str,
+    given: TurnInput,
+    start: TurnStart,
+    plan: Plan,
+    outcome: Outcome,
+    reply: QueryReply,
+    log: TurnLog,
+) -> TurnRecord:
+    """The turn's row as it is committed."""
+    decided = plan.decided
+    used = [*outcome.usage, *([decided.usage] if decided.usage else [])]
+    cost, currency = _cost(used)
+    return replace(
+        running_record(owner, given, start),
+        status="committed",
+        reply=reply.model_dump_json(exclude_none=True),
+        events=log.events_to_keep(),
+        stage=decided.stage,
+        score=decided.score,
+        intent=decided.intent.id if decided.intent else None,
+        outcome=outcome.status,
+        latency_ms=(time.perf_counter() - start.started) * 1000,
+        input_tokens=sum(entry.input_tokens for entry in used),
+        output_tokens=sum(entry.output_tokens for entry in used),
+        cost_pico=cost,
+        currency=currency,
+        committed_at=now_ms(),
+    )
+
+
+def call_context(given: TurnInput, session: Session, snapshot: WorkflowSnapshot, now: int) -> CallContext:
+    """What every call of the turn says about it."""
+    request, config, state = given.request, snapshot.config, session.state
+    return CallContext(
+        tenant=given.principal.tenant,
+        subject=given.principal.subject,
+        workflow_id=config.workflow_id,
+        config_hash=snapshot.config_hash,
+        session_id=request.session_id,
+        user_id=given.user_id or session.user_id,
+        turn_id=given.turn_id,
+        epoch=session.epoch,
+        language=choose_language(config.languages, request.language, state.language, request.message),
+        timezone=request.timezone or state.timezone or "UTC",
+        now_ms=now,
+        profile=state.profile,
+        metadata=request.metadata,
+    )
+
+
+def chat_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
+    """Turns as messages that a model can be shown."""
+    messages: list[ChatMessage] = []
+    for turn in turns:
+        messages.append(ChatMessage(role="user", text=turn.user_text))
+        if turn.reply is not None:
+            text = QueryReply.model_validate_json(turn.reply).message
+            messages.append(ChatMessage(role="assistant", text=text))
+    return messages
+
+
+def _cost(used: Sequence[UsageData]) -> tuple[int | None, str | None]:
+    """The cost in 10^-12 units, or None where it is not known: a call has no price, or currencies are mixed."""
+    if not used or any(entry.cost is None for entry in used):
+        return None, None
+    if len({entry.currency for entry in used}) > 1:
+        return None, None
+    total = sum((Decimal(entry.cost) for entry in used if entry.cost is not None), Decimal(0))
+    return int(total * _PICO), used[0].currency
