@@ -1,0 +1,1 @@
+"""One process: all six services, their calls in memory, one listener."""
