@@ -1,0 +1,66 @@
+"""Every route of every service names the scope that it needs, or says that it is public."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from signalbox.common.auth import PUBLIC, Requires
+from signalbox.common.cli.serve import load_factory
+from signalbox.common.settings import SERVICE_NAMES
+from signalbox.contracts.identity import Scope
+
+DOCUMENTATION = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+
+
+def routes_of(router: Any) -> Iterator[Any]:
+    """The routes of an app with those of the routers that it includes, which FastAPI keeps apart."""
+    for route in router.routes:
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from routes_of(included)
+
+
+def requirements(dependant: Dependant) -> Iterator[Requires]:
+    if isinstance(dependant.call, Requires):
+        yield dependant.call
+    for inner in dependant.dependencies:
+        yield from requirements(inner)
+
+
+@pytest.fixture(scope="module", params=SERVICE_NAMES)
+def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FastAPI]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGNALBOX_DATA", str(tmp_path_factory.mktemp("data")))
+        yield load_factory(request.param)()
+
+
+def test_every_route_declares_a_scope_or_is_public(app: FastAPI) -> None:
+    undeclared, checked = [], 0
+    for route in routes_of(app):
+        path = getattr(route, "path", str(route))
+        if path in DOCUMENTATION:
+            continue
+        assert isinstance(route, APIRoute), f"{path} is no API route: nobody checks who asks"
+        checked += 1
+        public = (route.openapi_extra or {}).get("x-public") is PUBLIC["x-public"]
+        scopes = [found.scope for found in requirements(route.dependant)]
+        if public is bool(scopes):
+            undeclared.append(path)
+        if path.startswith("/internal/") and scopes != [Scope.SERVICE]:
+            undeclared.append(path)
+    assert undeclared == []
+    assert checked >= 4, "live, ready, metrics and what the service is for"
+
+
+def test_no_public_route_of_a_service_needs_the_service_scope(app: FastAPI) -> None:
+    for route in routes_of(app):
+        if isinstance(route, APIRoute) and not route.path.startswith("/internal/"):
+            assert all(found.scope is not Scope.SERVICE for found in requirements(route.dependant)), (
+                route.path
+            )

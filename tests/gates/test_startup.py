@@ -1,0 +1,54 @@
+"""What a process does not import on its way to ready: the proof that its cost stays out. Nothing is timed here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NOT_FOR_SERVING = {
+    "aiohttp": "with the first call out, and in the background after the start",
+    "alembic": "with a migration",
+    "celery": "with workers",
+    "httpx": "by commands that call a server",
+    "jsonschema": "with the first JSON schema of a workflow",
+    "litellm": "with a deployment that only litellm can call",
+    "openai": "never",
+    "opentelemetry.exporter": "with SIGNALBOX_OTLP_ENDPOINT",
+    "opentelemetry.sdk": "with an exporter",
+    "psutil": "never",
+    "psycopg": "with a PostgreSQL URL",
+    "redis": "with a Redis URL",
+    "requests": "never",
+    "sqlalchemy": "with a migration: statements are text",
+}
+"""Modules, and when they are imported."""
+
+SERVICES = ("admin", "flows", "llm_gateway", "skills", "standalone", "tools", "workflow")
+_PROBE = """
+import importlib, json, sys
+from signalbox.common.cli.root import build_cli
+build_cli()
+importlib.import_module("signalbox.common.cli.serve")
+importlib.import_module(sys.argv[1]).create_app()
+import uvicorn
+print(json.dumps(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_is_created_without(service: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _PROBE, f"signalbox.{service}.app"],
+        cwd=tmp_path,
+        env={"SIGNALBOX_DATA": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = set(json.loads(done.stdout))
+    assert f"signalbox.{service}.app" in loaded
+    assert loaded & set(NOT_FOR_SERVING) == set()

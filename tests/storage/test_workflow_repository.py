@@ -1,0 +1,380 @@
+"""Sessions, turns and idempotency records of the Workflow service, on both databases."""
+
+import asyncio
+from dataclasses import fields, replace
+
+import pytest
+from support.workflow_records import KEY, NOW, after, message, new_session, rows, running, task, turn
+
+from signalbox.common.storage import DuplicateKey, PreconditionFailed
+from signalbox.contracts.work import FlowState
+from signalbox.workflow.background_repository import SqlTaskStore
+from signalbox.workflow.records import IdempotencyRecord, SessionState, TurnRecord
+from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
+
+
+@pytest.fixture(scope="session")
+def database_service():
+    return "workflow"
+
+
+@pytest.fixture
+def sessions(database):
+    return SqlSessionStore(database)
+
+
+@pytest.fixture
+def keys(database):
+    return SqlIdempotencyStore(database)
+
+
+@pytest.fixture
+def tasks(database):
+    return SqlTaskStore(database)
+
+
+async def commit_turns(sessions, count, **changes):
+    """A stored session after ``count`` committed turns."""
+    session = new_session(**changes)
+    for number in range(1, count + 1):
+        following = after(session)
+        record = turn(number, session.tenant, session.session_id)
+        await sessions.commit(session, following, record, begun=False)
+        session = replace(following, stored=True)
+    return session
+
+
+async def test_a_session_comes_back_as_it_was(sessions):
+    state = SessionState(
+        greeted=True,
+        language="zh",
+        timezone="Asia/Shanghai",
+        flow=FlowState(flow="f", step=3, slots={"订单": [1, None]}, parents=[FlowState(flow="g", step=1)]),
+        profile={"name": "金"},
+        fallbacks=2,
+    )
+    before = new_session()
+    session = after(
+        before, user_id="u1", status="waiting", config_hash="a" * 64, state=state, updated_at=NOW + 5
+    )
+    assert await sessions.load("acme", "s1") is None
+    await sessions.commit(before, session, turn(), begun=False)
+    assert await sessions.load("acme", "s1") == replace(session, stored=True)
+    assert await sessions.load("rival", "s1") is None
+
+
+async def test_a_turn_comes_back_as_it_was(sessions):
+    full = turn(
+        release_number=7,
+        arm="b",
+        reply='{"message": "好"}',
+        events='[{"type": "text"}]',
+        stage="llm",
+        score=0.75,
+        intent="x",
+        outcome="success",
+        latency_ms=12.5,
+        input_tokens=10,
+        output_tokens=3,
+        cost_pico=10**15,
+        currency="EUR",
+        trace_id="t" * 32,
+        thumb="up",
+        comment="fine",
+    )
+    assert all(getattr(full, field.name) is not None for field in fields(TurnRecord))
+    await sessions.commit(new_session(), after(new_session()), full, begun=False)
+    assert await sessions.turn("acme", full.turn_id) == full
+    assert await sessions.turn("rival", full.turn_id) is None
+
+
+async def test_of_two_turns_from_the_same_state_one_is_committed(sessions):
+    session = await commit_turns(sessions, 1)
+    results = await asyncio.gather(
+        *(
+            sessions.commit(session, after(session), turn(2, turn_id=f"t{number}"), begun=False)
+            for number in range(10)
+        ),
+        return_exceptions=True,
+    )
+    assert results.count(None) == 1
+    assert all(isinstance(result, PreconditionFailed | DuplicateKey) for result in results if result)
+    assert len(await sessions.turns(session, 0, 100)) == 2
+    assert (await sessions.load("acme", "s1")).last_seq == 2
+
+
+async def test_of_two_first_turns_one_is_committed(sessions):
+    results = await asyncio.gather(
+        *(
+            sessions.commit(new_session(), after(new_session()), turn(1, turn_id=f"t{number}"), begun=False)
+            for number in range(10)
+        ),
+        return_exceptions=True,
+    )
+    assert results.count(None) == 1
+    assert all(isinstance(result, DuplicateKey) for result in results if result)
+    assert (await sessions.load("acme", "s1")).last_seq == 1
+
+
+async def test_a_commit_that_fails_writes_nothing_at_all(sessions, keys, database):
+    session = await commit_turns(sessions, 1)
+    stale = replace(session, last_seq=0)
+    await keys.claim(IdempotencyRecord(KEY, "h", "t9", None, NOW + 1), NOW)
+    with pytest.raises(PreconditionFailed):
+        await sessions.commit(
+            stale, after(session), turn(2, turn_id="t9"), begun=False, idempotency=KEY, outbox=[message()]
+        )
+    assert await sessions.load("acme", "s1") == session
+    assert await sessions.turn("acme", "t9") is None
+    assert (await keys.find(KEY)).reply is None
+    assert await rows(database, "outbox") == []
+
+
+async def test_a_commit_stores_the_reply_and_the_messages_with_the_turn(sessions, keys, database):
+    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW + 1), NOW)
+    record = turn(1, turn_id="t1", reply='{"message": "hi"}')
+    await sessions.commit(
+        new_session(),
+        after(new_session()),
+        record,
+        begun=False,
+        idempotency=KEY,
+        outbox=[message(1), message(2)],
+    )
+    assert (await keys.find(KEY)).reply == '{"message": "hi"}'
+    assert len(await rows(database, "outbox")) == 2
+
+
+async def test_a_commit_whose_key_was_taken_over_is_refused(sessions, keys):
+    await keys.claim(IdempotencyRecord(KEY, "h", "other", None, NOW + 1), NOW)
+    with pytest.raises(PreconditionFailed):
+        await sessions.commit(
+            new_session(), after(new_session()), turn(1, turn_id="t1"), begun=False, idempotency=KEY
+        )
+    assert await sessions.load("acme", "s1") is None
+
+
+async def test_a_running_turn_takes_the_place_of_the_next(sessions):
+    session = await commit_turns(sessions, 1)
+    await sessions.begin(session, running(2))
+    assert (await sessions.turn("acme", "acme-s1-2")).status == "running"
+    assert (await sessions.load("acme", "s1")).last_seq == 1
+    with pytest.raises(DuplicateKey):
+        await sessions.begin(session, running(2, turn_id="t2"))
+    with pytest.raises(DuplicateKey):
+        await sessions.commit(session, after(session), turn(2, turn_id="t2"), begun=False)
+    assert await sessions.turn("acme", "t2") is None
+    await sessions.commit(session, after(session), turn(2, reply='{"a": 1}', intent="x"), begun=True)
+    committed = await sessions.turn("acme", "acme-s1-2")
+    assert (committed.status, committed.reply, committed.intent) == ("committed", '{"a": 1}', "x")
+    assert (await sessions.load("acme", "s1")).last_seq == 2
+
+
+async def test_the_first_turn_of_a_session_may_begin_too(sessions):
+    before = new_session()
+    await sessions.begin(before, running(1))
+    stored = await sessions.load("acme", "s1")
+    assert (stored.last_seq, stored.message_count) == (0, 0)
+    await sessions.commit(before, after(before), turn(1), begun=True)
+    assert (await sessions.load("acme", "s1")).message_count == 2
+
+
+async def test_a_turn_begins_only_where_the_session_still_is(sessions):
+    session = await commit_turns(sessions, 2)
+    with pytest.raises(PreconditionFailed):
+        await sessions.begin(replace(session, last_seq=1), running(2, turn_id="late"))
+    with pytest.raises(PreconditionFailed):
+        await sessions.begin(replace(session, epoch=9), running(3, turn_id="late"))
+    assert await sessions.turn("acme", "late") is None
+
+
+async def test_a_failed_turn_has_no_place_and_the_next_one_takes_it(sessions):
+    session = await commit_turns(sessions, 1)
+    await sessions.begin(session, running(2))
+    await sessions.fail("acme", "acme-s1-2", "cancelled", NOW + 5)
+    failed = await sessions.turn("acme", "acme-s1-2")
+    assert (failed.status, failed.seq, failed.committed_at) == ("cancelled", None, NOW + 5)
+    with pytest.raises(PreconditionFailed):
+        await sessions.commit(session, after(session), turn(2), begun=True)
+    await sessions.begin(session, running(2, turn_id="t2"))
+    await sessions.commit(session, after(session), turn(2, turn_id="t2"), begun=True)
+    await sessions.begin(replace(after(session), stored=True), running(3))
+    await sessions.fail("acme", "acme-s1-3", "failed", NOW)
+    history = await sessions.turns(session, 0, 100)
+    assert [record.seq for record in history] == [1, 2]
+
+
+async def test_failing_a_committed_turn_changes_nothing(sessions):
+    session = await commit_turns(sessions, 1)
+    await sessions.fail("acme", "acme-s1-1", "failed", NOW)
+    await sessions.fail("rival", "acme-s1-1", "failed", NOW)
+    assert [record.status for record in await sessions.turns(session, 0, 10)] == ["committed"]
+
+
+async def test_only_a_turn_without_a_heartbeat_is_given_up(sessions):
+    session = await commit_turns(sessions, 1)
+    await sessions.begin(session, running(2))
+    assert not await sessions.abandon(session, NOW, NOW + 9)
+    await sessions.heartbeat(running(2), NOW + 500)
+    assert not await sessions.abandon(session, NOW + 500, NOW + 9)
+    assert not await sessions.abandon(replace(session, tenant="rival"), NOW + 900, NOW + 9)
+    assert not await sessions.abandon(replace(session, epoch=2), NOW + 900, NOW + 9)
+    assert await sessions.abandon(session, NOW + 501, NOW + 9)
+    assert not await sessions.abandon(session, NOW + 501, NOW + 9)
+    given_up = await sessions.turn("acme", "acme-s1-2")
+    assert (given_up.status, given_up.seq, given_up.heartbeat_at) == ("failed", None, NOW + 500)
+    await sessions.heartbeat(running(2), NOW + 999)
+    assert (await sessions.turn("acme", "acme-s1-2")).heartbeat_at == NOW + 500
+
+
+async def test_history_comes_in_order_from_any_position_over_all_epochs(sessions):
+    session = await commit_turns(sessions, 3)
+    renewed = session.renewed(NOW, 1000)
+    later = turn(1, epoch=2, first_message=7, turn_id="e2")
+    await sessions.commit(session, after(renewed), later, begun=False)
+    session = await sessions.load("acme", "s1")
+    assert (session.epoch, session.last_seq, session.message_count) == (2, 1, 8)
+
+    async def positions(after_message, limit=100):
+        return [record.first_message for record in await sessions.turns(session, after_message, limit)]
+
+    assert await positions(0) == [1, 3, 5, 7]
+    assert await positions(0, 2) == [1, 3]
+    assert await positions(3) == [3, 5, 7]
+    assert await positions(4) == [5, 7]
+    assert await positions(8) == []
+    recent = await sessions.recent_turns(session, 10)
+    assert [record.turn_id for record in recent] == ["e2"]
+    first_epoch = replace(session, epoch=1)
+    assert [record.seq for record in await sessions.recent_turns(first_epoch, 2)] == [2, 3]
+    assert await sessions.recent_turns(first_epoch, 0) == []
+
+
+async def test_tenants_and_sessions_are_apart(sessions):
+    await commit_turns(sessions, 2)
+    rival = await commit_turns(sessions, 1, tenant="rival")
+    other = await commit_turns(sessions, 1, session_id="s2")
+    assert [record.turn_id for record in await sessions.turns(rival, 0, 10)] == ["rival-s1-1"]
+    await sessions.delete(other, NOW)
+    assert (await sessions.load("acme", "s1")).message_count == 2 * 2
+    assert (await sessions.load("rival", "s1")).message_count == 2
+
+
+async def test_deleting_leaves_an_epoch_and_nothing_else(sessions, keys, tasks, database):
+    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW + 1), NOW)
+    start = new_session(user_id="u1", state=SessionState(profile={"name": "planted"}))
+    await sessions.commit(
+        start, after(start), turn(1, turn_id="t1", user_text="planted"), begun=False, idempotency=KEY
+    )
+    of_task = replace(KEY, key="k2")
+    await tasks.add(task(request="planted"), IdempotencyRecord(of_task, "h", "task1", "planted", NOW))
+    await tasks.add(task(2, session_id="s2"))
+    session = await sessions.load("acme", "s1")
+    await sessions.begin(session, running(2, user_text="planted"))
+
+    with pytest.raises(PreconditionFailed):
+        await sessions.delete(replace(session, last_seq=0), NOW + 7)
+    assert len(await rows(database, "turns")) == 2
+    await sessions.delete(session, NOW + 7)
+
+    left = await sessions.load("acme", "s1")
+    assert (left.status, left.epoch, left.last_seq, left.message_count) == ("deleted", 2, 0, 0)
+    assert (left.user_id, left.config_hash, left.state, left.expires_at) == (
+        None,
+        None,
+        SessionState(),
+        NOW + 7,
+    )
+    assert await rows(database, "turns") == []
+    assert await rows(database, "idempotency") == []
+    assert [row["task_id"] for row in await rows(database, "tasks")] == ["task2"]
+    assert "planted" not in repr([await rows(database, name) for name in ("sessions", "turns", "tasks")])
+    with pytest.raises(PreconditionFailed):
+        await sessions.commit(session, after(session), turn(2), begun=True)
+    with pytest.raises(PreconditionFailed):
+        await sessions.commit(session, after(session), turn(2), begun=False)
+
+
+async def test_live_sessions_are_counted_by_tenant(sessions):
+    await commit_turns(sessions, 1)
+    await commit_turns(sessions, 1, session_id="s2", expires_at=NOW + 9000)
+    await commit_turns(sessions, 1, tenant="rival")
+    await sessions.delete(await commit_turns(sessions, 1, session_id="s3"), NOW)
+    assert (await sessions.count("acme", NOW), await sessions.count("acme", NOW + 5000)) == (2, 1)
+    assert (await sessions.count("rival", NOW), await sessions.count("third", NOW)) == (1, 0)
+
+
+async def test_feedback_is_the_last_one_given(sessions):
+    await commit_turns(sessions, 1)
+    await sessions.feedback("acme", "acme-s1-1", "up", "")
+    await sessions.feedback("acme", "acme-s1-1", "down", "too 'slow'")
+    await sessions.feedback("rival", "acme-s1-1", "up", "not theirs")
+    stored = await sessions.turn("acme", "acme-s1-1")
+    assert (stored.thumb, stored.comment) == ("down", "too 'slow'")
+
+
+async def test_one_of_fifty_claims_wins_and_all_learn_who(keys):
+    claims = [IdempotencyRecord(KEY, "hash", f"t{number}", None, NOW + 1000) for number in range(50)]
+    held = await asyncio.gather(*(keys.claim(claim, NOW) for claim in claims))
+    winners = {record.target_id for record in held}
+    assert len(winners) == 1
+    assert (await keys.find(KEY)).target_id in winners
+
+
+async def test_a_claim_shows_another_body_and_a_reply_that_is_there(keys, sessions):
+    first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
+    assert await keys.claim(first, NOW) == first
+    other = replace(first, request_hash="other", target_id="t2")
+    assert await keys.claim(other, NOW) == first
+    await sessions.commit(
+        new_session(), after(new_session()), turn(1, turn_id="t1", reply="R"), begun=False, idempotency=KEY
+    )
+    assert (await keys.claim(replace(first, target_id="t3"), NOW + 5000)).reply == "R"
+
+
+async def test_an_abandoned_claim_is_taken_over_by_one_with_the_same_body(keys):
+    first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
+    await keys.claim(first, NOW)
+    second = replace(first, target_id="t2", locked_until=NOW + 9000)
+    assert (await keys.claim(second, NOW + 1000)).target_id == "t1"
+    stranger = replace(second, request_hash="other", target_id="t9")
+    assert (await keys.claim(stranger, NOW + 1001)).target_id == "t1"
+    heirs = [replace(second, target_id=f"h{number}") for number in range(10)]
+    held = await asyncio.gather(*(keys.claim(heir, NOW + 1001) for heir in heirs))
+    assert len({record.target_id for record in held}) == 1
+    assert (await keys.find(KEY)).locked_until == NOW + 9000
+
+
+async def test_claims_belong_to_tenant_subject_route_and_key(keys):
+    first = IdempotencyRecord(KEY, "hash", "t0", None, NOW + 1000)
+    await keys.claim(first, NOW)
+    for number, change in enumerate(
+        ({"tenant": "rival"}, {"subject": "key:2"}, {"route": "async"}, {"key": "k2"}), 1
+    ):
+        own = replace(first, name=replace(KEY, **change), target_id=f"t{number}")
+        assert await keys.claim(own, NOW) == own
+    assert (await keys.find(KEY)).target_id == "t0"
+
+
+async def test_only_its_owner_forgets_a_claim_and_never_a_reply(keys, sessions):
+    first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
+    await keys.claim(first, NOW)
+    await keys.forget(KEY, "t2")
+    assert await keys.find(KEY) == first
+    await keys.forget(KEY, "t1")
+    assert await keys.find(KEY) is None
+    await keys.claim(first, NOW)
+    await sessions.commit(
+        new_session(), after(new_session()), turn(1, turn_id="t1"), begun=False, idempotency=KEY
+    )
+    await keys.forget(KEY, "t1")
+    assert (await keys.find(KEY)).reply == "{}"
+
+
+async def test_old_claims_are_pruned(keys):
+    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW), NOW)
+    newer = replace(KEY, key="k2")
+    await keys.claim(IdempotencyRecord(newer, "h", "t2", None, NOW), NOW + 10)
+    await keys.prune(NOW + 10)
+    assert await keys.find(KEY) is None
+    assert await keys.find(newer) is not None

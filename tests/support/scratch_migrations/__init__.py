@@ -1,0 +1,3 @@
+"""Migrations of the tables that the storage tests use."""
+
+HEAD = "0002"

@@ -1,0 +1,122 @@
+"""Light load that does not give up: each message is sent under its own key until it is acknowledged."""
+
+import threading
+import time
+from itertools import count
+from typing import Any, Self
+
+import httpx
+from support.public_api import PublicApi, new_session
+
+_TRY_MS = 3_000
+_PAUSE_S = 0.05
+_KINDS = (
+    "where is my order {order}?",
+    "hello",
+    "please track my parcel for order {order}",
+    "is XYZ-9999 in stock?",
+)
+
+
+class Traffic:
+    """Customers, each with a session of its own, who wait for an answer before they say more.
+
+    A message that is not answered, or answered with a problem, is sent again with the same Idempotency-Key: so
+    each must be in its session once, in order, whatever was killed in between. ``orders`` are order numbers to
+    return, by one further customer, each once.
+    """
+
+    def __init__(self, url: str, *, customers: int = 3, orders: list[int] | None = None) -> None:
+        self._url = url
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self.acknowledged = 0
+        self.attempts = 0
+        self.failures: list[str] = []
+        self.said: dict[str, list[tuple[str, str]]] = {}
+        self.returned: dict[int, str] = {}
+        self._threads = [threading.Thread(target=self._talk, args=(number,)) for number in range(customers)]
+        if orders:
+            self._threads.append(threading.Thread(target=self._return, args=(orders,)))
+
+    def wait_for(self, *, more_acknowledged: int = 0, more_attempts: int = 0, timeout: float = 40.0) -> None:
+        """Return when so many more messages have been acknowledged, and so many more attempts have ended."""
+        with self._changed:
+            acknowledged = self.acknowledged + more_acknowledged
+            attempts = self.attempts + more_attempts
+            reached = self._changed.wait_for(
+                lambda: self.acknowledged >= acknowledged and self.attempts >= attempts, timeout
+            )
+        assert reached, (
+            f"{self.acknowledged} of {acknowledged} acknowledged, {self.attempts} of {attempts} attempts in "
+            f"{timeout:g} s; last failures: {self.failures[-3:]}"
+        )
+
+    def check(self) -> None:
+        """Every acknowledged message is in its session once and in order, with the answer that was given."""
+        api = PublicApi(self._url, None)
+        for session, expected in self.said.items():
+            assert api.history(session) == expected, f"session {session}"
+        api.close()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Let every customer finish the message that it is at."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _talk(self, number: int) -> None:
+        session = new_session("traffic")
+        with self._client() as client:
+            for turn in count():
+                text = _KINDS[(number + turn) % len(_KINDS)].format(order=2000 + number * 500 + turn)
+                if self._stop.is_set() or not self._say(client, session, text):
+                    return
+
+    def _return(self, orders: list[int]) -> None:
+        with self._client() as client:
+            for order in orders:
+                session = new_session("return")
+                if self._stop.is_set() or not self._say(client, session, f"I want to return order {order}"):
+                    return
+                self.returned[order] = self.said[session][-1][1]
+
+    def _client(self) -> httpx.Client:
+        headers = {"Signalbox-Timeout-Ms": str(_TRY_MS)}
+        return httpx.Client(base_url=self._url, headers=headers, timeout=_TRY_MS / 1000 + 2, trust_env=False)
+
+    def _say(self, client: httpx.Client, session: str, text: str) -> bool:
+        """Whether the message was acknowledged before the end."""
+        key, give_up = new_session("key"), time.monotonic() + 60
+        while time.monotonic() < give_up:
+            reply = self._try(client, {"message": text, "session_id": session}, key)
+            with self._changed:
+                self.attempts += 1
+                if reply is not None:
+                    self.acknowledged += 1
+                    exchange = [("user", text), ("assistant", reply["message"])]
+                    self.said.setdefault(session, []).extend(exchange)
+                self._changed.notify_all()
+            if reply is not None:
+                return True
+            time.sleep(_PAUSE_S)  # a customer's patience; nothing waits on it
+        self.failures.append(f"gave up on {text!r}")
+        return False
+
+    def _try(self, client: httpx.Client, body: dict[str, str], key: str) -> dict[str, Any] | None:
+        try:
+            answer = client.post("/api/v1/query", json=body, headers={"Idempotency-Key": key})
+        except httpx.HTTPError as error:
+            self.failures.append(repr(error))
+            return None
+        if answer.status_code == 200:
+            found: dict[str, Any] = answer.json()
+            return found
+        self.failures.append(f"{answer.status_code} {answer.text[:200]}")
+        return None

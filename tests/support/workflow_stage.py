@@ -1,0 +1,356 @@
+"""A Workflow service on a stage: its real parts over a real database and cache, with stand-ins for its siblings.
+
+The stand-ins are told what to do by hand: each has a list of what it answers next, and keeps what it was asked.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from opentelemetry.trace import NoOpTracer
+from support.admin_stand_in import hash_of
+
+from signalbox.common.cache import Cache, MemoryCache
+from signalbox.common.clients import ChatAnswer
+from signalbox.common.rules import Re2Engine
+from signalbox.common.snapshots.feed import NoRelease
+from signalbox.common.storage import Database, Statement
+from signalbox.contracts.admin import ReleasePointer, SnapshotDocument
+from signalbox.contracts.events import TextData, TextEvent, UsageData
+from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.llm import ChatChoice, ChatReply, ChatRequest, Message, ModelList
+from signalbox.contracts.query import QueryReply, QueryRequest
+from signalbox.contracts.work import (
+    EventFrame,
+    FlowResult,
+    FlowResultFrame,
+    FlowRunRequest,
+    FlowState,
+    Frame,
+    SkillResult,
+    SkillResultFrame,
+    SkillRunRequest,
+    ToolCallReply,
+    ToolCallRequest,
+)
+from signalbox.workflow.actions import Actions
+from signalbox.workflow.decisions import Decider
+from signalbox.workflow.execution import Executor
+from signalbox.workflow.matching import Matcher
+from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.queries import QueryService
+from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
+from signalbox.workflow.roles import RoleModels
+from signalbox.workflow.running import RunningTurns
+from signalbox.workflow.sessions import SessionKeeper
+from signalbox.workflow.settings import WorkflowSettings
+from signalbox.workflow.snapshot import SnapshotCompiler, WorkflowSnapshot
+from signalbox.workflow.turn import TurnRunner
+from signalbox.workflow.views import SessionViews
+
+ALICE = Principal(tenant="acme", subject="key:alice", scopes=frozenset({Scope.QUERY}))
+BOB = Principal(tenant="acme", subject="key:bob", scopes=frozenset({Scope.QUERY}))
+RIVAL = Principal(tenant="rival", subject="key:alice", scopes=frozenset({Scope.QUERY}))
+
+_TOOL = {"request": {"method": "GET", "url": "http://backend/x"}}
+CONFIG: dict[str, Any] = {
+    "schema_version": "1",
+    "workflow_id": "shop",
+    "name": "Shop",
+    "languages": ["en", "zh"],
+    "greeting": {"en": "Hello!", "zh": "您好!"},
+    "intents": [
+        {
+            "id": "hours",
+            "when": {"patterns": [r"\bopen\b"], "keywords": ["营业"]},
+            "then": {"reply": {"en": "From 9 to 17.", "zh": "九点到五点。"}},
+        },
+        {
+            "id": "track",
+            "when": {"patterns": [r"order (?P<order_id>\d+)"]},
+            "then": {"flow": "track"},
+            "parameters": {"order_id": {"type": "integer"}},
+        },
+        {"id": "refund", "when": {"patterns": [r"refund"]}, "then": {"flow": "refund"}},
+        {"id": "person", "when": {"keywords": ["person"]}, "then": {"action": "handoff"}},
+        {"id": "bye", "when": {"keywords": ["bye"]}, "then": {"action": "close"}},
+        {"id": "name", "when": {"patterns": [r"name is (?P<name>\w+)"]}, "then": {"action": "remember"}},
+        {"id": "weather", "when": {"keywords": ["weather"]}, "then": {"tool": "weather"}},
+        {"id": "advice", "description": "Wants advice.", "then": {"skill": "advisor"}},
+    ],
+    "flows": [
+        {"id": "track", "steps": [{"type": "call", "tool": "look_up"}]},
+        {"id": "refund", "steps": [{"type": "call", "tool": "pay_back"}]},
+    ],
+    "skills": [{"id": "advisor", "mode": "agent", "instructions": "Advise."}],
+    "tools": [
+        {"id": "look_up", **_TOOL},
+        {"id": "pay_back", "effect": "write", **_TOOL},
+        {"id": "weather", **_TOOL},
+    ],
+    "actions": [
+        {"id": "handoff", "type": "handoff", "reply": "A colleague takes over."},
+        {"id": "close", "type": "close", "reply": "Goodbye."},
+        {"id": "remember", "type": "update_profile", "profile": {"name": "{{ parameters.name }}"}},
+    ],
+}
+
+_COMPILER = SnapshotCompiler(Re2Engine(), {})
+
+
+def compiled(config: Mapping[str, Any], tenant: str = "acme") -> WorkflowSnapshot:
+    """A snapshot of a config."""
+    text = json.dumps(config, ensure_ascii=False, sort_keys=True)
+    return _COMPILER(SnapshotDocument(config_hash=hash_of(text), tenant=tenant, document=text))
+
+
+class Releases:
+    """Stands in for the config feed and the snapshots that it loads."""
+
+    def __init__(self) -> None:
+        self._active: dict[tuple[str, str], ReleasePointer] = {}
+        self._snapshots: dict[tuple[str, str], WorkflowSnapshot] = {}
+
+    def publish(
+        self, config: Mapping[str, Any] = CONFIG, tenant: str = "acme", *, default: bool = True
+    ) -> WorkflowSnapshot:
+        """Make a config the active release of its workflow."""
+        snapshot = compiled(config, tenant)
+        self._snapshots[tenant, snapshot.config_hash] = snapshot
+        name = (tenant, snapshot.config.workflow_id)
+        before = self._active.get(name)
+        self._active[name] = ReleasePointer(
+            tenant=tenant,
+            environment="default",
+            workflow_id=snapshot.config.workflow_id,
+            number=before.number + 1 if before else 1,
+            config_hash=snapshot.config_hash,
+            is_default=default,
+        )
+        return snapshot
+
+    def release(self, tenant: str, workflow_id: str | None) -> ReleasePointer:
+        """As ``ConfigFeed.release``."""
+        for pointer in self.releases(tenant):
+            if pointer.workflow_id == workflow_id or (workflow_id is None and pointer.is_default):
+                return pointer
+        raise NoRelease("Nothing is published.")
+
+    def releases(self, tenant: str) -> list[ReleasePointer]:
+        """As ``ConfigFeed.releases``."""
+        return [pointer for (owner, _), pointer in self._active.items() if owner == tenant]
+
+    async def get(self, tenant: str, config_hash: str) -> WorkflowSnapshot:
+        """As ``Snapshots.get``."""
+        return self._snapshots[tenant, config_hash]
+
+    def peek(self, tenant: str, config_hash: str) -> WorkflowSnapshot | None:
+        """As ``Snapshots.peek``."""
+        return self._snapshots.get((tenant, config_hash))
+
+
+class Gate:
+    """Where a stand-in waits until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self.open = asyncio.Event()
+        self.cancelled = False
+
+    async def pass_through(self) -> None:
+        """Say that the gate is reached and wait until it is opened."""
+        self.reached.set()
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+Answer = Any
+"""What a stand-in answers: frames or a reply, an exception to raise, or a gate to wait at before the next one."""
+
+
+class Sibling:
+    """What all stand-ins share: a list of answers, the last of which is given again and again."""
+
+    def __init__(self, *answers: Answer) -> None:
+        self.answers: list[Answer] = list(answers)
+        self.asked: list[Any] = []
+
+    async def _next(self, request: Any) -> Any:
+        self.asked.append(request)
+        while True:
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            if isinstance(answer, Gate):
+                await answer.pass_through()
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer(request) if callable(answer) else answer
+
+
+class FlowsStandIn(Sibling):
+    """Stands in for the Flows service; an answer is a frame or a list of them."""
+
+    async def run(self, request: FlowRunRequest, principal: Principal) -> AsyncGenerator[Frame, None]:
+        """As ``FlowsClient.run``."""
+        answer = await self._next(request)
+        for frame in answer if isinstance(answer, list) else [answer]:
+            yield frame
+
+
+class SkillsStandIn(Sibling):
+    """Stands in for the Skills service; an answer is a list of frames."""
+
+    async def run(self, request: SkillRunRequest, principal: Principal) -> AsyncGenerator[Frame, None]:
+        """As ``SkillsClient.run``."""
+        for frame in await self._next(request):
+            if isinstance(frame, Gate):
+                await frame.pass_through()
+            else:
+                yield frame
+
+
+class ToolsStandIn(Sibling):
+    """Stands in for the Tools service; an answer is a reply."""
+
+    async def call(self, request: ToolCallRequest, principal: Principal) -> ToolCallReply:
+        """As ``ToolsClient.call``."""
+        reply: ToolCallReply = await self._next(request)
+        return reply
+
+
+class GatewayStandIn(Sibling):
+    """Stands in for the LLM Gateway; an answer is the text of the model, or None for no such role."""
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__(*answers)
+        self.roles = {"match": "fake"}
+
+    async def chat(self, request: ChatRequest, principal: Principal, labels: Any) -> ChatAnswer:
+        """As ``GatewayClient.chat``."""
+        text = await self._next(request)
+        message = Message(role="assistant", content=text)
+        reply = ChatReply(id="c", model="fake", choices=[ChatChoice(message=message)])
+        usage = UsageData(model="fake", input_tokens=10, output_tokens=2, cost="0.0001")
+        return ChatAnswer(reply=reply, usage=usage)
+
+    async def models(self, principal: Principal) -> ModelList:
+        """As ``GatewayClient.models``."""
+        return ModelList(data=[], roles=self.roles)
+
+
+def flow_result(message: str = "Done.", status: str = "completed", **more: Any) -> FlowResultFrame:
+    """The last frame of a flow."""
+    return FlowResultFrame(result=FlowResult(status=status, message=message, **more))
+
+
+def flow_waits(message: str = "Which one?", flow: str = "track") -> FlowResultFrame:
+    """A flow that asks and waits."""
+    state = FlowState(flow=flow, step=1, asked="which")
+    return flow_result(message, "waiting", state=state)
+
+
+def skill_says(*deltas: str, **more: Any) -> list[Frame]:
+    """The frames of a skill that streams its answer."""
+    frames: list[Frame] = [EventFrame(event=TextEvent(data=TextData(delta=delta))) for delta in deltas]
+    result = SkillResult(status="completed", message="".join(deltas), **more)
+    return [*frames, SkillResultFrame(result=result)]
+
+
+def understood(intent: str, confidence: float = 0.9, **parameters: Any) -> str:
+    """What a model answers that has understood a message."""
+    return json.dumps({"intent": intent, "confidence": confidence, "parameters": parameters})
+
+
+class Stage:
+    """One replica of the Workflow service."""
+
+    def __init__(
+        self,
+        database: Database,
+        cache: Cache | None = None,
+        releases: Releases | None = None,
+        name: str = "a",
+    ) -> None:
+        self.database = database
+        self.cache: Cache = cache or MemoryCache()
+        self.releases = releases or Releases()
+        self.flows = FlowsStandIn(flow_result())
+        self.skills = SkillsStandIn(skill_says("Well, ", "well."))
+        self.tools = ToolsStandIn(ToolCallReply(ok=True, output="Sunny.", took_ms=1.0))
+        self.gateway = GatewayStandIn(understood("none", 0.0))
+        self.settings = WorkflowSettings(lease_renew_ms=200, text_merge_ms=5)
+        self.store = SqlSessionStore(database)
+        self.keeper = SessionKeeper(self.store, self.cache, self.settings, name)
+        self.running = RunningTurns()
+        gateway: Any = self.gateway
+        releases_: Any = self.releases
+        executor = Executor(self.flows, self.skills, self.tools, Actions())  # type: ignore[arg-type]  # stand-ins
+        self.runner = TurnRunner(
+            self.store,
+            self.keeper,
+            releases_,
+            releases_,
+            Decider(Matcher(LlmMatcher(gateway), RoleModels(gateway))),
+            executor,
+            self.settings,
+            NoOpTracer(),
+            name,
+        )
+        idempotency = SqlIdempotencyStore(database)
+        self.queries = QueryService(self.runner, self.running, idempotency, self.cache, self.settings)
+        self.views = SessionViews(self.store, self.keeper, self.queries, self.running, releases_)
+
+    def replica(self, name: str = "b") -> "Stage":
+        """Another replica over the same stores and releases."""
+        return Stage(self.database, self.cache, self.releases, name)
+
+    async def ask(
+        self,
+        message: str,
+        session_id: str = "s1",
+        principal: Principal = ALICE,
+        key: str | None = None,
+        **more: Any,
+    ) -> QueryReply:
+        """The reply to a message."""
+        request = QueryRequest(message=message, session_id=session_id, **more)
+        return await self.queries.answer(principal, request, key)
+
+    async def stream(
+        self, message: str, session_id: str = "s1", principal: Principal = ALICE, **more: Any
+    ) -> list[dict[str, Any]]:
+        """The events of a streamed turn, with their numbers as ``id``."""
+        request = QueryRequest(message=message, session_id=session_id, **more)
+        started = await self.queries.stream(principal, request, None)
+        assert not isinstance(started, QueryReply)
+        return [{"id": number, **json.loads(raw)} async for number, raw in started.log.follow()]
+
+    async def turns(self, session_id: str = "s1", tenant: str = "acme") -> list[dict[str, Any]]:
+        """All stored turns of a session, as they lie in the database, oldest first."""
+        rows = await rows_of(self.database, "workflow_turns")
+        found = [row for row in rows if (row["tenant"], row["session_id"]) == (tenant, session_id)]
+        return sorted(found, key=lambda row: (row["epoch"], row["first_message"], row["created_at"]))
+
+    async def close(self) -> None:
+        """End what runs."""
+        await self.running.drain(1.0)
+        await self.keeper.drain()
+
+
+async def rows_of(database: Database, table: str) -> list[dict[str, Any]]:
+    """All rows of a table."""
+    return await database.fetch_all(Statement(f"SELECT * FROM {table}"))
+
+
+def with_policies(config: Mapping[str, Any] = CONFIG, **policies: Any) -> dict[str, Any]:
+    """The config with other policies."""
+    return {**config, "policies": policies}
+
+
+def without(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The config without some of its members."""
+    return {name: value for name, value in config.items() if name not in names}
