@@ -13,7 +13,7 @@ from signalbox_local.one_process import OneProcess
 from signalbox_local.processes import ManagedProcess
 from signalbox_local.stack import SERVICES, ServicesStack
 
-DEFAULT_PORT = 8080
+DEFAULT_PORT = 8000
 _PASSED_ON = ("SIGNALBOX_", "OPENAI_", "OTEL_")
 _STORES = ("DATABASE_URL", "REDIS_URL")
 _WORKFLOW_FILE = "workflow.yaml"
@@ -34,7 +34,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m signalbox_local", description="Local Signalbox systems.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="one process and the example's backend, until Ctrl-C")
-    run.add_argument("--port", type=int, default=8000, help="port to listen on (default %(default)s)")
+    run.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to listen on (default %(default)s)")
     run.add_argument(
         "--data", type=Path, default=Path(".signalbox/run"), help="data and logs (default %(default)s)"
     )

@@ -60,6 +60,8 @@ class CommonSettings(BaseSettings):
     auth: Literal["local", "keys"] = "local"
     """``local``: a request without a credential is the operator of this machine; loopback only.
     ``keys``: every request needs an API key."""
+    hosts: list[str] = []
+    """JSON list: further host names to answer to with ``auth=local``, besides localhost and 127.0.0.1."""
     service_secret: SecretStr | None = None
     """Signs the tokens of calls between services; all services of one installation share it. None makes one
     and keeps it under ``data``."""
@@ -124,7 +126,7 @@ class CommonSettings(BaseSettings):
         if self.service_secret is not None:
             return self.service_secret.get_secret_value()
         path = self.data / "service-secret"
-        self.data.mkdir(parents=True, exist_ok=True)
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             candidate = self.data / f"service-secret.{secrets.token_hex(4)}"
             candidate.touch(mode=0o600)

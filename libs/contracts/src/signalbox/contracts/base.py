@@ -14,6 +14,11 @@ Identifier = Annotated[
 ExternalId = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """An id chosen by a client (session, user, key): 1 to 200 characters, none of them a control character."""
 
+SessionId = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/.][^\x00-\x1f\x7f/]*$")
+]
+"""An id that stands in a path: as ``ExternalId``, without a slash and without a dot at its start."""
+
 ConfigHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """SHA-256, in lower-case hex, over the RFC 8785 form of a workflow document as it was submitted."""
 

@@ -12,6 +12,7 @@ from signalbox.contracts.base import (
     Identifier,
     LanguageTag,
     PublicRequest,
+    SessionId,
     WireModel,
 )
 
@@ -40,7 +41,7 @@ class QueryRequest(PublicRequest):
     """One message of a user."""
 
     message: str = Field(min_length=1, max_length=100_000)
-    session_id: ExternalId
+    session_id: SessionId
     user_id: ExternalId | None = None
     """Counts only where the key may act for users; otherwise the user is the key's own subject."""
     workflow_id: Identifier | None = None

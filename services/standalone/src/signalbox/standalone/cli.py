@@ -17,7 +17,8 @@ app = typer.Typer()
 @app.command()
 def up(
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder with a workflow.yaml to serve; saving it publishes it.")
+        Path | None,
+        typer.Argument(help="Folder with a workflow.yaml to serve; saving it publishes it.", exists=True),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; default: SIGNALBOX_HOST.")] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,

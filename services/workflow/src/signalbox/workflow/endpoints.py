@@ -14,7 +14,7 @@ from signalbox.common.errors import Forbidden, Unauthenticated
 from signalbox.common.telemetry import current_trace_id
 from signalbox.contracts import headers as names
 from signalbox.contracts.admin import BuildReply, BuildRequest
-from signalbox.contracts.base import ExternalId
+from signalbox.contracts.base import ExternalId, SessionId
 from signalbox.contracts.events import CompleteEvent
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.query import (
@@ -36,7 +36,7 @@ Asking = Annotated[Principal, Depends(Requires(Scope.QUERY))]
 Sibling = Annotated[Principal, Depends(Requires(Scope.SERVICE))]
 IdempotencyKeyHeader = Annotated[str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)]
 UserId = Annotated[ExternalId | None, Query(description="The user that the key acts for.")]
-SessionId = Annotated[ExternalId, Path()]
+SessionPath = Annotated[SessionId, Path()]
 TurnId = Annotated[ExternalId, Path()]
 
 
@@ -138,7 +138,7 @@ async def turn_feedback(
 
 @public.get("/session/{session_id}")
 async def get_session(
-    session_id: SessionId,
+    session_id: SessionPath,
     principal: Asking,
     views: Views,
     after: Annotated[int, Query(ge=0)] = 0,
@@ -151,7 +151,7 @@ async def get_session(
 
 @public.delete("/session/{session_id}")
 async def delete_session(
-    session_id: SessionId, principal: Asking, views: Views, user_id: UserId = None
+    session_id: SessionPath, principal: Asking, views: Views, user_id: UserId = None
 ) -> Deleted:
     """Remove a session and its messages for good."""
     await views.delete(principal, session_id, user_id)

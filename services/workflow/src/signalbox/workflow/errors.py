@@ -6,6 +6,7 @@
     ├── SessionBusy           409  another message of the session is being answered
     ├── LeaseLost             409  another replica took the session over; nothing was committed
     ├── TurnCancelled         409  somebody cancelled the turn; nothing was committed
+    ├── UnknownTimezone       422  no IANA time zone of that name
     ├── IdempotencyKeyReused  422  the same key came with another body
     ├── IdempotencyInProgress 409  the same key is being answered
     ├── SessionNotFound       404
@@ -56,6 +57,18 @@ class IdempotencyKeyReused(ValidationFailed):
 
     def __init__(self) -> None:
         super().__init__("This Idempotency-Key came with another request body before; use a new key.")
+
+
+class UnknownTimezone(ValidationFailed):
+    """The request's time zone is none of the IANA time zone database."""
+
+    code = "unknown_timezone"
+
+    def __init__(self, timezone: str) -> None:
+        super().__init__(
+            f"There is no time zone '{timezone}'; use an IANA name such as Europe/Berlin.",
+            pointer="/timezone",
+        )
 
 
 class IdempotencyInProgress(Conflict):

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
@@ -15,7 +16,7 @@ from signalbox.common.ids import new_id, now_ms
 from signalbox.contracts.events import StartData, StartEvent, TurnEvent
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.query import QueryReply, QueryRequest
-from signalbox.workflow.errors import EventsGone, IdempotencyInProgress, IdempotencyKeyReused
+from signalbox.workflow.errors import EventsGone, IdempotencyInProgress, IdempotencyKeyReused, UnknownTimezone
 from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.records import IdempotencyKey, IdempotencyRecord
 from signalbox.workflow.running import RunningTurns
@@ -73,6 +74,7 @@ class QueryService:
         Raises:
             SignalboxError: nothing was committed.
         """
+        _check_timezone(request)
         if idempotency_key is None:
             turn_id = new_id("turn")
             log = TurnLog(principal.tenant, turn_id)
@@ -92,6 +94,7 @@ class QueryService:
         Raises:
             SignalboxError: the turn was not started.
         """
+        _check_timezone(request)
         name: IdempotencyKey | None = None
         turn_id = new_id("turn")
         if idempotency_key is not None:
@@ -131,7 +134,7 @@ class QueryService:
                 if parse_event(raw).type in LAST_EVENTS:
                     return
             if not events:
-                if last >= bounds[1] and last > 0 and await self._ended(name, last):
+                if last >= bounds[1] and await self._ended(name, bounds[1]):
                     return
                 yield None
 
@@ -216,6 +219,15 @@ class QueryService:
             if deadline.remaining() <= 0:
                 raise IdempotencyInProgress
             await asyncio.sleep(0.05)
+
+
+def _check_timezone(request: QueryRequest) -> None:
+    if request.timezone is None:
+        return
+    try:
+        ZoneInfo(request.timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise UnknownTimezone(request.timezone) from error
 
 
 def _owner_key(tenant: str, turn_id: str) -> str:

@@ -38,6 +38,12 @@ class WorkflowSnapshot:
         return {action.id: action for action in self.config.actions}
 
     @cached_property
+    def sensitive(self) -> dict[str, frozenset[str]]:
+        """By tool, the arguments that are not kept with a turn: ``writeOnly``, or of format ``password``."""
+        marked = {tool.id: _sensitive_members(tool.parameters) for tool in self.config.tools}
+        return {tool: names for tool, names in marked.items() if names}
+
+    @cached_property
     def _writing(self) -> frozenset[str]:
         """Targets, as ``kind:id``, that may change something outside."""
         tools = {f"tool:{tool.id}" for tool in self.config.tools if tool.effect == "write"}
@@ -72,6 +78,22 @@ class WorkflowSnapshot:
         """Whether following the route may change something outside of Signalbox."""
         targets = (("flow", route.flow), ("skill", route.skill), ("tool", route.tool))
         return any(f"{kind}:{name}" in self._writing for kind, name in targets if name is not None)
+
+
+def _sensitive_members(schema: Any) -> frozenset[str]:
+    """Names of the properties, at any depth of a JSON schema, that are marked as secret."""
+    if isinstance(schema, list):
+        return frozenset().union(*map(_sensitive_members, schema))
+    if not isinstance(schema, dict):
+        return frozenset()
+    properties = schema.get("properties")
+    declared = properties if isinstance(properties, dict) else {}
+    own = {
+        name
+        for name, part in declared.items()
+        if isinstance(part, dict) and (part.get("writeOnly") is True or part.get("format") == "password")
+    }
+    return frozenset(own).union(*map(_sensitive_members, schema.values()))
 
 
 def _flow_writes(flow: Flow, flows: dict[str, Flow], tools: set[str], seen: set[str]) -> bool:

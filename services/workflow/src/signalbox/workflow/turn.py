@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import trace
 
@@ -53,6 +53,8 @@ from signalbox.workflow.turn_state import (
     turn_reply,
 )
 
+ResultT = TypeVar("ResultT")
+
 _STALE_MS = 10_000
 _HEARTBEAT_S = 2.0
 _LOOK_AGAIN_S = 0.02
@@ -90,6 +92,7 @@ class TurnRunner:
             SignalboxError: nothing was committed.
         """
         deadline = current_deadline()
+        deadline.check("this turn")
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a turn runs in a task")
@@ -146,7 +149,9 @@ class TurnRunner:
         async with self._place(start, running):
             await self._announce_intent(plan, log)
             greeting = await self._greet(start, log)
-            outcome = await self._work(given, start, plan, log)
+            work = self._work(given, start, plan, log)
+            # A write in flight is not cut off: its result is waited for, and the turn that made it is kept.
+            outcome = await (_to_its_end(work) if plan.writes_itself(start.snapshot) else work)
             reply = turn_reply(given, start, plan, outcome, greeting)
             after = session_after(start, plan, outcome)
             record = committed_record(self._owner, given, start, plan, outcome, reply, log)
@@ -347,17 +352,18 @@ class TurnRunner:
                 await self._store.heartbeat(turn, now_ms())
 
 
-async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
-    """Await a commit even when cancelled meanwhile: one that took effect is too late to cancel, and is told."""
-    task = asyncio.create_task(commit)
+async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
+    """Await work even when cancelled meanwhile: what took effect is too late to cancel, and is told."""
+    task = asyncio.create_task(work)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         this = asyncio.current_task()
         if this is None or task.cancelled() or task.exception() is not None:
             raise
         this.uncancel()
+        return task.result()
 
 
 class _StaleStart(Exception):

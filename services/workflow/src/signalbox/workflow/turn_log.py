@@ -1,7 +1,7 @@
 """The event log of one turn: numbers events, merges text, and lets any replica follow it."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -79,10 +79,14 @@ class TurnLog:
             await self._flush()
             await self._append(event)
 
-    def events_to_keep(self) -> str:
-        """The events so far as they are stored with the turn: text merged, large and sensitive values cut."""
+    def events_to_keep(self, sensitive: Mapping[str, frozenset[str]]) -> str:
+        """The events so far as they are stored with the turn: text merged, large values cut.
+
+        ``sensitive`` names, by tool, the arguments whose values are masked, also where a result repeats them.
+        """
         held_back = [TextEvent(data=TextData(delta="".join(self._text)))] if self._text else []
-        return orjson.dumps([_kept_form(event) for event in _merged([*self._kept, *held_back])]).decode()
+        kept = [_kept_form(event, sensitive) for event in _merged([*self._kept, *held_back])]
+        return orjson.dumps(kept).decode()
 
     async def follow(self) -> AsyncGenerator[tuple[int, bytes], None]:
         """All events from the first on, as they come, until the last one."""
@@ -154,9 +158,23 @@ def _merged(events: Sequence[TurnEvent]) -> list[TurnEvent]:
     return merged
 
 
-def _kept_form(event: WireModel) -> dict[str, Any]:
+def _kept_form(event: WireModel, sensitive: Mapping[str, frozenset[str]]) -> dict[str, Any]:
     kept = event.model_dump(mode="json", exclude_none=True)
-    output = kept["data"].get("output")
+    data = kept["data"]
+    masked = sensitive.get(data.get("tool", ""), frozenset())
+    if masked:
+        for member in ("arguments", "output"):
+            if member in data:
+                data[member] = _masked(data[member], masked)
+    output = data.get("output")
     if output is not None and len(orjson.dumps(output)) > _MAX_KEPT_OUTPUT:
-        kept["data"]["output"] = f"({len(orjson.dumps(output))} bytes, not kept)"
+        data["output"] = f"({len(orjson.dumps(output))} bytes, not kept)"
     return kept
+
+
+def _masked(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {name: "***" if name in names else _masked(item, names) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, names) for item in value]
+    return value

@@ -146,7 +146,7 @@ def committed_record(
         running_record(owner, given, start),
         status="committed",
         reply=reply.model_dump_json(exclude_none=True),
-        events=log.events_to_keep(),
+        events=log.events_to_keep(start.snapshot.sensitive),
         stage=decided.stage,
         score=decided.score,
         intent=decided.intent.id if decided.intent else None,

@@ -14,8 +14,8 @@ LOCAL_PRINCIPAL = Principal(
 """Who asks without a credential when ``auth=local``: the person at this machine."""
 
 
-LOCAL_KEY = "local"
-"""Counts as no credential when ``auth=local``: SDKs of others insist on some key."""
+_TOKEN_DOTS = 2
+"""A service token is three parts, separated by dots (RFC 7515, section 7.1)."""
 
 
 class Authenticator:
@@ -37,10 +37,11 @@ class Authenticator:
         if credential is None:
             scheme, _, value = headers.get("authorization", "").partition(" ")
             credential = value.strip() if scheme.lower() == "bearer" else None
-        if self._allow_local and (not credential or credential == LOCAL_KEY):
-            return LOCAL_PRINCIPAL
-        if not credential:
-            raise Unauthenticated("Send an API key as 'Authorization: Bearer sbx_...'.")
-        if credential.startswith(KEY_PREFIX):
+        if credential and credential.startswith(KEY_PREFIX):
             return self.keys.verify(credential)
-        return self._tokens.verify(credential, self._service)
+        if credential and credential.count(".") == _TOKEN_DOTS:
+            return self._tokens.verify(credential, self._service)
+        if self._allow_local:
+            # SDKs of others insist on some key; what cannot be one of ours counts as none.
+            return LOCAL_PRINCIPAL
+        raise Unauthenticated("Send an API key as 'Authorization: Bearer sbx_...'.")

@@ -6,6 +6,8 @@ from typing import Annotated
 import orjson
 import typer
 
+from signalbox.common.errors import NotFound
+
 app = typer.Typer()
 
 
@@ -19,13 +21,20 @@ def schema() -> None:
 
 @app.command()
 def validate(
-    file: Annotated[Path, typer.Argument(help="A workflow as YAML or JSON.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="A workflow as YAML or JSON, or a folder with a workflow.yaml.", exists=True),
+    ],
 ) -> None:
     """Check a workflow; print all that is wrong at once. Exit status 1 when there are errors."""
     from signalbox.common.documents import config_hash, parse
     from signalbox.common.validation import validate as check
 
-    document = parse(file.read_bytes())
+    file = file / "workflow.yaml" if file.is_dir() else file
+    try:
+        document = parse(file.read_bytes())
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
     result = check(document)
     for kind, items in (("error", result.errors), ("warning", result.warnings)):
         for item in items:

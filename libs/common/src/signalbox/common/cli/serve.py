@@ -104,6 +104,7 @@ def run_app(
     from signalbox.common.settings import CommonSettings
     from signalbox.common.telemetry import configure_logging
     from signalbox.common.transport import load_http_client
+    from signalbox.common.web.hosts import LocalHostsOnly
 
     settings = CommonSettings()
     configure_logging(settings.log_level)
@@ -128,7 +129,8 @@ def run_app(
     def load_in_background() -> None:
         asyncio.get_running_loop().run_in_executor(None, load_http_client)
 
-    app_inside = RefusalKept(asgi_app)
+    guarded = LocalHostsOnly(asgi_app, settings.hosts) if settings.auth == "local" else asgi_app
+    app_inside = RefusalKept(guarded)
     config = uvicorn.Config(
         app_inside, timeout_graceful_shutdown=int(settings.drain_seconds), **_SERVER_OPTIONS
     )

@@ -1,0 +1,47 @@
+"""Refusing requests for other names while no credential is needed.
+
+Without authentication the only fence is that the process listens on loopback. A page in the browser of the same
+machine gets around it when its own name is made to resolve to 127.0.0.1 (DNS rebinding): the request then carries
+that name in ``Host``, which is how it is told from the operator's own.
+"""
+
+from collections.abc import Collection
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from signalbox.common.errors import Forbidden
+from signalbox.common.web.problems import problem_response
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]", ""})
+
+
+class HostNotAllowed(Forbidden):
+    """The request is for a name that is not this machine's own."""
+
+    code = "host_not_allowed"
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"Without authentication only requests for localhost are answered, not for '{host}'; use 127.0.0.1, "
+            "name the host in SIGNALBOX_HOSTS, or set SIGNALBOX_AUTH=keys."
+        )
+
+
+class LocalHostsOnly:
+    """Wraps the app of a process that serves without authentication; ``hosts`` are further names to answer to."""
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
+        self._app = app
+        self._hosts = _LOOPBACK | {host.lower() for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or refuse it."""
+        if scope["type"] == "http":
+            given = next((value for name, value in scope["headers"] if name == b"host"), b"").decode(
+                "latin-1"
+            )
+            host = given.lower() if given.endswith("]") else given.lower().rpartition(":")[0] or given.lower()
+            if host not in self._hosts:
+                await problem_response(HostNotAllowed(host), scope["path"])(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
