@@ -92,8 +92,10 @@ class Terminal:
         self.directory = directory
         self.port = port
         self.endless: EndlessCommand | None = None
+        # What a make that runs these tests tells its children is not for the commands that a person types.
+        of_make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
         self._environment = {
-            **neutral_environment(),
+            **{name: value for name, value in neutral_environment().items() if name not in of_make},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PORT": str(port),
             "NO_COLOR": "1",

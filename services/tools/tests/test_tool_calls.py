@@ -71,9 +71,16 @@ class FakeOutbound:
     def __init__(self) -> None:
         self.sent: list[OutboundRequest] = []
         self.status = 200
+        self.answered = 0
+        self.called = asyncio.Event()
+        self.gate: asyncio.Event | None = None
 
     async def send(self, request: OutboundRequest) -> OutboundResponse:
         self.sent.append(request)
+        self.called.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        self.answered += 1
         body = {"url": request.url, "said": request.headers.get("Authorization"), "n": len(self.sent)}
         return OutboundResponse(self.status, {"content-type": "application/json"}, json.dumps(body).encode())
 
@@ -187,6 +194,21 @@ async def test_a_write_carries_the_callers_key(bench):
     await bench.call("pay", amount=2.5)
     assert bench.outbound.sent[0].headers["Idempotency-Key"] == "turn_1/2"
     assert bench.outbound.sent[0].body == b'{"amount":2.5}'
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "finished"), [("pay", {"amount": 1}, 1), ("get_order", {"order": 1042}, 0)]
+)
+async def test_a_write_in_flight_is_finished_though_its_caller_leaves(bench, tool, arguments, finished):
+    bench.outbound.gate = asyncio.Event()
+    calling = asyncio.create_task(bench.call(tool, **arguments))
+    await bench.outbound.called.wait()
+    calling.cancel()
+    await asyncio.sleep(0)
+    bench.outbound.gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert bench.outbound.answered == finished
 
 
 async def test_a_dry_run_sends_nothing_and_masks_secrets(bench):

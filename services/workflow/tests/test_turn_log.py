@@ -13,6 +13,8 @@ from signalbox.contracts.events import (
     StartEvent,
     TextData,
     TextEvent,
+    ToolCallData,
+    ToolCallEvent,
     ToolResultData,
     ToolResultEvent,
 )
@@ -152,7 +154,7 @@ async def test_a_log_that_nobody_follows_stays_in_memory(cache):
     log = TurnLog("acme", "t1")
     for event in (start(), text("a"), text("b")):
         await log.emit(event)
-    kept = json.loads(log.events_to_keep())
+    kept = json.loads(log.events_to_keep({}))
     assert [event["type"] for event in kept] == ["start", "text"]
     assert kept[1]["data"]["delta"] == "ab"
     assert cache.calls == []
@@ -162,7 +164,7 @@ async def test_what_is_kept_has_the_text_that_was_not_sent_yet(log):
     await log.emit(start())
     await log.emit(text("the "))
     await log.emit(text("answer"))
-    kept = json.loads(log.events_to_keep())
+    kept = json.loads(log.events_to_keep({}))
     assert kept[-1] == {"type": "text", "data": {"delta": "the answer"}}
     await log.emit(END)
     assert (await all_of(log))[1] == (2, "the answer")
@@ -171,9 +173,19 @@ async def test_what_is_kept_has_the_text_that_was_not_sent_yet(log):
 async def test_large_outputs_are_not_kept(log):
     await log.emit(result({"rows": ["x" * 100] * 100}))
     await log.emit(result({"rows": 1}))
-    large, small = json.loads(log.events_to_keep())
+    large, small = json.loads(log.events_to_keep({}))
     assert "not kept" in large["data"]["output"]
     assert small["data"]["output"] == {"rows": 1}
+
+
+async def test_marked_arguments_are_masked_in_what_is_kept(log):
+    arguments = {"user": "kim", "pin": "4711", "card": {"pin": "0815"}}
+    await log.emit(ToolCallEvent(data=ToolCallData(call_id="c", tool="t", arguments=arguments)))
+    await log.emit(result({"rows": [{"pin": "4711", "ok": True}]}))
+    call, answer = json.loads(log.events_to_keep({"t": frozenset({"pin"})}))
+    assert call["data"]["arguments"] == {"user": "kim", "pin": "***", "card": {"pin": "***"}}
+    assert answer["data"]["output"] == {"rows": [{"pin": "***", "ok": True}]}
+    assert "4711" in log.events_to_keep({"other": frozenset({"pin"})})
 
 
 async def test_an_attempt_may_begin_anew_while_nobody_has_seen_more_than_the_start(log):

@@ -1,8 +1,9 @@
 """One tool call: checked, rendered, carried out, and told in data whatever happens."""
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import orjson
@@ -41,7 +42,8 @@ class ToolCalls:
             try:
                 tool = registry.get(request.tool)
                 values = registry.values(tool, request.arguments, request.context)
-                reply = await self._carry_out(tool, values, request)
+                work = self._carry_out(tool, values, request)
+                reply = await (_to_its_end(work) if tool.is_write else work)
             except CallFailed as failure:
                 error = failure.error
                 reply = ToolCallReply(ok=False, error=error, took_ms=0.0, attempts=failure.attempts)
@@ -77,6 +79,16 @@ class ToolCalls:
         if cached_for:
             await self._results.keep(request.context, request.tool, fingerprint, output, cached_for)
         return ToolCallReply(ok=True, output=output, took_ms=0.0, attempts=attempts)
+
+
+async def _to_its_end(write: Coroutine[Any, Any, ToolCallReply]) -> ToolCallReply:
+    """Await a write; when the caller leaves meanwhile, its request is finished all the same, not cut off."""
+    task = asyncio.create_task(write)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
 
 
 def _preview(

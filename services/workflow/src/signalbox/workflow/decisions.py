@@ -36,11 +36,6 @@ class Plan:
             return any(snapshot.may_write(Route(flow=flow)) for flow in flows)
         return self.route is not None and snapshot.may_write(self.route)
 
-    def writes_itself(self, snapshot: WorkflowSnapshot) -> bool:
-        """Whether it may write without a service that guards each write on its own, as Skills does."""
-        skill = self.resume is None and self.route is not None and self.route.skill is not None
-        return not skill and self.may_write(snapshot)
-
 
 class Decider:
     """Decides, cheapest first."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from opentelemetry import trace
 
@@ -52,8 +52,6 @@ from signalbox.workflow.turn_state import (
     session_after,
     turn_reply,
 )
-
-ResultT = TypeVar("ResultT")
 
 _STALE_MS = 10_000
 _HEARTBEAT_S = 2.0
@@ -149,9 +147,7 @@ class TurnRunner:
         async with self._place(start, running):
             await self._announce_intent(plan, log)
             greeting = await self._greet(start, log)
-            work = self._work(given, start, plan, log)
-            # A write in flight is not cut off: its result is waited for, and the turn that made it is kept.
-            outcome = await (_to_its_end(work) if plan.writes_itself(start.snapshot) else work)
+            outcome = await self._work(given, start, plan, log)
             reply = turn_reply(given, start, plan, outcome, greeting)
             after = session_after(start, plan, outcome)
             record = committed_record(self._owner, given, start, plan, outcome, reply, log)
@@ -352,18 +348,17 @@ class TurnRunner:
                 await self._store.heartbeat(turn, now_ms())
 
 
-async def _to_its_end(work: Coroutine[Any, Any, ResultT]) -> ResultT:
-    """Await work even when cancelled meanwhile: what took effect is too late to cancel, and is told."""
-    task = asyncio.create_task(work)
+async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
+    """Await a commit even when cancelled meanwhile: one that took effect is too late to cancel, and is told."""
+    task = asyncio.create_task(commit)
     try:
-        return await asyncio.shield(task)
+        await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
         this = asyncio.current_task()
         if this is None or task.cancelled() or task.exception() is not None:
             raise
         this.uncancel()
-        return task.result()
 
 
 class _StaleStart(Exception):
