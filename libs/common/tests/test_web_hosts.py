@@ -1,0 +1,32 @@
+"""Without authentication only this machine's own names are answered."""
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from signalbox.common.web.hosts import LocalHostsOnly
+
+APP = LocalHostsOnly(PlainTextResponse("served"), hosts=["Box.local"])
+
+
+async def asked(host: str) -> httpx.Response:
+    transport = httpx.ASGITransport(APP)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
+        return await client.get("/admin/api/v1/keys", headers={"host": host})
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "[::1]", "box.local:80"]
+)
+async def test_own_names_are_served(host):
+    assert (await asked(host)).text == "served"
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost.evil:80"]
+)
+async def test_other_names_are_refused_in_words(host):
+    answer = await asked(host)
+    assert answer.status_code == 403
+    assert answer.json()["code"] == "host_not_allowed"
+    assert "SIGNALBOX_AUTH=keys" in answer.json()["detail"]
