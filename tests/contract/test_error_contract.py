@@ -27,6 +27,14 @@ def stored(system: RunningSystem) -> list[int]:
         (b"{}", 422, "validation_failed", ["/message", "/session_id"]),
         (b'{"message": "", "session_id": "s"}', 422, "validation_failed", ["/message"]),
         (b'{"message": "x", "session_id": ""}', 422, "validation_failed", ["/session_id"]),
+        (b'{"message": "x", "session_id": "a/b"}', 422, "validation_failed", ["/session_id"]),
+        (b'{"message": "x", "session_id": ".."}', 422, "validation_failed", ["/session_id"]),
+        (
+            b'{"message": "x", "session_id": "s", "timezone": "Not/AZone"}',
+            422,
+            "unknown_timezone",
+            ["/timezone"],
+        ),
         (b'{"message": "x", "session_id": "a\\u0000b"}', 422, "validation_failed", ["/session_id"]),
         (
             b'{"message": "x", "session_id": 7, "user_id": []}',

@@ -65,6 +65,12 @@ def test_a_stream_is_resumed_after_any_event(client: PublicApi, header: bool) ->
             assert list(rest) == frames[after:]
 
 
+def test_a_finished_stream_that_is_resumed_past_its_end_ends_at_once(client: PublicApi) -> None:
+    turn_id = client.stream("where is my order 1042?")[0].data["turn_id"]
+    with client.resuming(turn_id, 99_999) as rest:
+        assert list(rest) == []
+
+
 def test_a_running_turn_is_followed_from_another_connection(
     client: PublicApi, system: RunningSystem, probe: dict[str, Any]
 ) -> None:
