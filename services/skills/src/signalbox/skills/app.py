@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 
-from signalbox.common.clients import GatewayClient, ToolsClient
+from signalbox.common.clients import DefaultRoles, GatewayClient, ToolsClient
 from signalbox.common.functions import SKILLS_GROUP, installed_functions
 from signalbox.common.http_calls import HttpCallExecutor
 from signalbox.common.platform import Platform
@@ -16,7 +16,7 @@ from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.skills.book import SkillBook
 from signalbox.skills.endpoints import router
-from signalbox.skills.model import DefaultRoles, GatewayModel
+from signalbox.skills.model import GatewayModel
 from signalbox.skills.repository import SqlRuns
 from signalbox.skills.service import Callees, SkillRuns
 from signalbox.skills.settings import SkillsSettings

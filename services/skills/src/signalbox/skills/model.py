@@ -1,7 +1,6 @@
 """Calling a model: which one, in what words, and what it answered."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from pydantic import ConfigDict
 
-from signalbox.common.clients import CallLabels, ChatChunk, GatewayClient, ServiceCallFailed
+from signalbox.common.clients import CallLabels, ChatChunk, DefaultRoles, GatewayClient, ServiceCallFailed
 from signalbox.common.clients.gateway import usage_of_chunk
 from signalbox.common.errors import DeadlineExceeded
 from signalbox.common.transport import HopError, HopTimeout
@@ -50,7 +49,7 @@ class ModelAnswer:
 class GatewayModel:
     """The gateway, for one principal."""
 
-    def __init__(self, gateway: GatewayClient, roles: "DefaultRoles", principal: Principal) -> None:
+    def __init__(self, gateway: GatewayClient, roles: DefaultRoles, principal: Principal) -> None:
         self._gateway = gateway
         self._roles = roles
         self._principal = principal
@@ -62,23 +61,6 @@ class GatewayModel:
     async def default_model(self, role: ModelRole) -> str | None:
         """See ``ports.Model``."""
         return (await self._roles.of(self._principal)).get(role)
-
-
-class DefaultRoles:
-    """The gateway's default models, remembered for a while per tenant."""
-
-    def __init__(self, gateway: GatewayClient, seconds: float) -> None:
-        self._gateway = gateway
-        self._seconds = seconds
-        self._known: dict[str, tuple[float, dict[str, str]]] = {}
-
-    async def of(self, principal: Principal) -> dict[str, str]:
-        """Model by role."""
-        known = self._known.get(principal.tenant)
-        if known is None or known[0] <= time.monotonic():
-            roles = (await self._gateway.models(principal)).roles
-            known = self._known[principal.tenant] = (time.monotonic() + self._seconds, roles)
-        return known[1]
 
 
 async def chosen_model(

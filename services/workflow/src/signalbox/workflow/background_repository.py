@@ -75,6 +75,19 @@ def insert_outbox(message: OutboxMessage) -> Write:
     return Write(_INSERT_OUTBOX, asdict(message))
 
 
+def insert_idempotency(record: IdempotencyRecord, created_at: int) -> Write:
+    """The write that stores a new record, alone or with what its request made."""
+    row = {
+        **asdict(record.name),
+        "request_hash": record.request_hash,
+        "target_id": record.target_id,
+        "reply": record.reply,
+        "locked_until": record.locked_until,
+        "created_at": created_at,
+    }
+    return Write(_INSERT_KEY, row)
+
+
 class SqlTaskStore:
     """``TaskStore`` over a database."""
 
@@ -85,15 +98,7 @@ class SqlTaskStore:
         """See ``TaskStore.add``."""
         writes = [Write(_INSERT_TASK, asdict(task))]
         if idempotency is not None:
-            row = {
-                **asdict(idempotency.name),
-                "request_hash": idempotency.request_hash,
-                "target_id": idempotency.target_id,
-                "reply": idempotency.reply,
-                "locked_until": idempotency.locked_until,
-                "created_at": task.created_at,
-            }
-            writes.append(Write(_INSERT_KEY, row))
+            writes.append(insert_idempotency(idempotency, task.created_at))
         await self._database.write(*writes)
 
     async def task(self, tenant: str, task_id: str) -> TaskRecord | None:

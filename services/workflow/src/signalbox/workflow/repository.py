@@ -1,6 +1,6 @@
 """Sessions, turns and idempotency records in SQL; tasks and the outbox are in ``background_repository.py``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,7 +16,7 @@ from signalbox.common.storage import (
     insert_into,
     listed,
 )
-from signalbox.workflow.background_repository import IDEMPOTENCY_COLUMNS, insert_outbox
+from signalbox.workflow.background_repository import IDEMPOTENCY_COLUMNS, insert_idempotency, insert_outbox
 from signalbox.workflow.records import (
     IdempotencyKey,
     IdempotencyRecord,
@@ -101,7 +101,6 @@ _COUNT = Statement(
 
 _THIS_KEY = "tenant = :in_tenant AND subject = :in_subject AND route = :in_route AND key = :in_key"
 _FIND_KEY = Statement(f"SELECT {listed(IDEMPOTENCY_COLUMNS)} FROM workflow_idempotency WHERE {_THIS_KEY}")
-_INSERT_KEY = Statement(insert_into("workflow_idempotency", IDEMPOTENCY_COLUMNS))
 _TAKE_OVER_KEY = Statement(
     "UPDATE workflow_idempotency SET target_id = :new_target_id, locked_until = :new_locked_until"
     f" WHERE {_THIS_KEY} AND reply IS NULL AND locked_until < :now AND request_hash = :in_hash"
@@ -274,7 +273,7 @@ class SqlIdempotencyStore:
         found = await self.find(record.name)
         if found is None:
             try:
-                await self._database.write(Write(_INSERT_KEY, idempotency_row(record, now)))
+                await self._database.write(insert_idempotency(record, now))
             except DuplicateKey:
                 found = await self.find(record.name)
                 return found if found is not None else await self.claim(record, now)
@@ -301,18 +300,6 @@ class SqlIdempotencyStore:
     async def prune(self, created_before: int) -> None:
         """See ``IdempotencyStore.prune``."""
         await self._database.write(Write(_PRUNE_KEYS, {"created_before": created_before}))
-
-
-def idempotency_row(record: IdempotencyRecord, now: int) -> Mapping[str, Any]:
-    """The row of a new record."""
-    return {
-        **asdict(record.name),
-        "request_hash": record.request_hash,
-        "target_id": record.target_id,
-        "reply": record.reply,
-        "locked_until": record.locked_until,
-        "created_at": now,
-    }
 
 
 def _at(session: Session) -> dict[str, Any]:

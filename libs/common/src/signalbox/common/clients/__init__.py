@@ -4,6 +4,7 @@ from signalbox.common.clients.admin import AdminClient
 from signalbox.common.clients.base import ServiceCallFailed, ServiceClient
 from signalbox.common.clients.flows import FlowsClient
 from signalbox.common.clients.gateway import CallLabels, ChatAnswer, ChatChunk, GatewayClient
+from signalbox.common.clients.roles import DefaultRoles
 from signalbox.common.clients.skills import SkillsClient
 from signalbox.common.clients.tools import ToolsClient
 from signalbox.common.clients.workflow import WorkflowClient
@@ -13,6 +14,7 @@ __all__ = [
     "CallLabels",
     "ChatAnswer",
     "ChatChunk",
+    "DefaultRoles",
     "FlowsClient",
     "GatewayClient",
     "ServiceCallFailed",
