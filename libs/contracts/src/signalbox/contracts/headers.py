@@ -17,6 +17,9 @@ LEDGER_COST = "signalbox-llm-cost"
 LLM_EMULATED = "signalbox-llm-emulated"
 """On an answer of the gateway: what the model lacks and the gateway did for it (``tools``, ``json_mode``)."""
 
+LLM_ESTIMATED = "signalbox-llm-estimated"
+"""On an answer of the gateway that counts tokens: ``true`` says that it is an estimate."""
+
 PURPOSE = "signalbox-purpose"
 SESSION_ID = "signalbox-session-id"
 WORKFLOW_ID = "signalbox-workflow-id"

@@ -6,9 +6,10 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
 from signalbox.common.clients import AdminClient
+from signalbox.common.errors import SignalboxError
 from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.web import ServiceParts, create_service_app
@@ -18,8 +19,11 @@ from signalbox.llm_gateway.demo import DemoUpstream
 from signalbox.llm_gateway.deployments import Credentials, UpstreamKind
 from signalbox.llm_gateway.endpoints import router
 from signalbox.llm_gateway.ledger import BatchedLedger
+from signalbox.llm_gateway.messages.endpoints import router as messages_router
+from signalbox.llm_gateway.messages.http import PREFIX as MESSAGES
+from signalbox.llm_gateway.messages.http import anthropic_error_response
 from signalbox.llm_gateway.offers import OPENAI_KEY_VARIABLE, declared_deployments, local_source, sources_of
-from signalbox.llm_gateway.openai_http import error_response
+from signalbox.llm_gateway.openai_http import openai_error_response
 from signalbox.llm_gateway.ports import Upstream
 from signalbox.llm_gateway.prices import Prices
 from signalbox.llm_gateway.repository import LedgerRepository
@@ -71,10 +75,10 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             settings=settings.model_copy(update={"max_body_bytes": settings.llm_max_body_bytes}),
             tracing=platform.tracing,
             authenticator=authenticator,
-            routers=[router],
+            routers=[router, messages_router],
             lifespan=lifespan,
             ready_checks={"database": database.ping},
-            error_response=error_response,
+            error_response=_error_response,
         )
     )
     app.state.model_calls = ModelCalls(
@@ -112,6 +116,13 @@ def _upstreams(http: ProviderHttp, credentials: Credentials) -> dict[UpstreamKin
         "litellm": LitellmUpstream(credentials),
         "demo": DemoUpstream(),
     }
+
+
+def _error_response(error: SignalboxError, path: str | None) -> Response:
+    """The answer to a request that failed before its route was reached."""
+    if path is not None and (path == MESSAGES or path.startswith(f"{MESSAGES}/")):
+        return anthropic_error_response(error)
+    return openai_error_response(error)
 
 
 def _environment(settings: GatewaySettings) -> dict[str, str]:

@@ -160,7 +160,9 @@ class ModelCalls:
     async def _native(self, call: _Call, operation: Operation) -> bytes:
         """The provider's own answer, whole."""
         deployment = call.deployment
-        sent = call.body.for_upstream(deployment.provider_model, ask_usage=False)
+        sent = call.body.for_upstream(
+            deployment.provider_model, ask_usage=False, extensions=deployment.extensions
+        )
         _, answer, _ = await self._attempt(call, operation, sent)
         if deployment.provider_model == call.body.model:
             return answer
@@ -192,7 +194,9 @@ class ModelCalls:
         """The provider's own stream, once its head is there."""
         deployment = call.deployment
         sent = call.body.for_upstream(
-            deployment.provider_model, ask_usage=deployment.capabilities.stream_usage
+            deployment.provider_model,
+            ask_usage=deployment.capabilities.stream_usage,
+            extensions=deployment.extensions,
         )
         request = call.request("chat/completions", sent)
         attempt = call.account.attempt(deployment, await self._prices.of(deployment), len(sent))

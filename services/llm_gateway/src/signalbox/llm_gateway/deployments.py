@@ -1,7 +1,7 @@
 """Deployments: which provider serves a model, under which name, with which limits of time and ability."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -9,6 +9,7 @@ from signalbox.common.errors import SignalboxError
 from signalbox.common.secrets import Secret, SecretStore, secret_name
 from signalbox.contracts.identity import DEFAULT_TENANT
 from signalbox.llm_gateway.errors import BadDeployment
+from signalbox.llm_gateway.protocol import COMMON_EXTENSIONS, Extension, Extensions
 
 ANY_MODEL = "*"
 """Public name of a deployment that serves every model which no other one names."""
@@ -27,6 +28,16 @@ _COMPATIBLE_URLS = {
 """Providers whose own API is OpenAI's, with its published base URL."""
 
 _COMPATIBLE_LOCAL = frozenset({"openai-compatible", "ollama", "vllm"})
+
+_ALL_EXTENSIONS: Extensions = frozenset(get_args(Extension))
+_EXTENSIONS: dict[str, Extensions] = {
+    "vllm": COMMON_EXTENSIONS | {"top_k"},
+    "openrouter": COMMON_EXTENSIONS | {"top_k", "cache_control"},
+    **dict.fromkeys(("anthropic", "bedrock", "vertex_ai", "azure_ai", "gemini"), _ALL_EXTENSIONS),
+}
+"""What providers take beyond OpenAI's own API. Sources: vLLM, "OpenAI-compatible server", extra parameters;
+OpenRouter, "API parameters" and "Prompt caching"; litellm translates for the rest, which serve Anthropic's models
+or have the same notions."""
 
 UpstreamKind = Literal["openai", "litellm", "demo"]
 """Which of our upstreams calls a provider."""
@@ -119,6 +130,16 @@ class Deployment(_Setting):
     def provider_model(self) -> str:
         """The provider's name of the model."""
         return self.upstream_model or self.model
+
+    @property
+    def extensions(self) -> Extensions:
+        """What requests that the gateway writes may hold beyond OpenAI's own API.
+
+        OpenAI itself takes ``max_completion_tokens`` for every model, ``max_tokens`` not for those that reason.
+        """
+        if self.provider == "openai" and self.url == OPENAI_URL:
+            return frozenset()
+        return _EXTENSIONS.get(self.provider, COMMON_EXTENSIONS)
 
     @property
     def name(self) -> str:

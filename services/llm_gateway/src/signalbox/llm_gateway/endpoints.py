@@ -50,7 +50,8 @@ def _body(*required: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def _caller(request: Request, principal: Principal) -> Caller:
+def caller_of(request: Request, principal: Principal) -> Caller:
+    """Who calls, as the request says."""
     # Without the header a deployment's own limit counts: answers of models may take minutes.
     deadline = current_deadline() if names.TIMEOUT_MS in request.headers else None
     return Caller(principal, Labels.from_headers(dict(request.headers)), deadline)
@@ -67,7 +68,7 @@ async def chat_completions(
     """
     body = RequestBody.parse(await request.body()).check_chat()
     return answer_response(
-        await while_client_stays(request.receive, calls.chat(body, _caller(request, principal)))
+        await while_client_stays(request.receive, calls.chat(body, caller_of(request, principal)))
     )
 
 
@@ -78,7 +79,7 @@ async def embeddings(
     """Embeddings, as OpenAI's API defines them."""
     body = RequestBody.parse(await request.body())
     return answer_response(
-        await while_client_stays(request.receive, calls.embed(body, _caller(request, principal)))
+        await while_client_stays(request.receive, calls.embed(body, caller_of(request, principal)))
     )
 
 

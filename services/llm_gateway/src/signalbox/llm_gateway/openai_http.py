@@ -1,8 +1,8 @@
 """HTTP as OpenAI's clients expect it: errors in their shape, answers and streams as bytes."""
 
 import logging
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -24,8 +24,10 @@ _CLIENT_LEFT = 499
 _STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
-class OpenAIRoute(APIRoute):
-    """A route whose errors have OpenAI's shape, those of authentication and validation included."""
+class ErrorShapedRoute(APIRoute):
+    """A route that answers every error by ``error_response``, those of authentication and validation included."""
+
+    error_response: Callable[[SignalboxError], Response]
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with its errors answered."""
@@ -37,16 +39,22 @@ class OpenAIRoute(APIRoute):
             except ClientLeft:
                 return Response(status_code=_CLIENT_LEFT)
             except SignalboxError as error:
-                return error_response(error)
+                return self._refusal(error)
             except RequestValidationError as error:
-                return error_response(validation_problem(error))
+                return self._refusal(validation_problem(error))
             except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
                 _LOG.exception("unhandled error")
-                return error_response(
+                return self._refusal(
                     SignalboxError("Something went wrong on our side; the request id finds it.")
                 )
 
         return answering
+
+    def _refusal(self, error: SignalboxError) -> Response:
+        response = self.error_response(error)
+        if response.status_code >= 500:
+            _LOG.warning("model call failed: %s", error.code, extra={"code": error.problem().code})
+        return response
 
 
 class RequiresModels(Requires):
@@ -68,10 +76,24 @@ class RequiresModels(Requires):
         return principal
 
 
+class ByteStream(Protocol):
+    """A streamed answer, also one that was translated into another protocol."""
+
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes as they come."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop; must be called, also when nothing was read."""
+        ...
+
+
 class StreamResponse(Response):
     """Sends a streamed answer as it comes and closes it wherever it ends."""
 
-    def __init__(self, answer: StreamedAnswer) -> None:
+    def __init__(self, answer: ByteStream) -> None:
         super().__init__(headers={**_STREAM_HEADERS, **answer.headers})
         del self.headers["content-length"]
         self._answer = answer
@@ -100,10 +122,13 @@ def answer_response(answer: WholeAnswer | StreamedAnswer) -> Response:
     return Response(answer.body, headers=dict(answer.headers), media_type="application/json")
 
 
-def error_response(error: SignalboxError, path: str | None = None) -> Response:
-    """The response to a request that failed; ``path`` does not matter, all are OpenAI's."""
-    del path
+def openai_error_response(error: SignalboxError) -> Response:
+    """The response to a request that failed."""
     status, body = error_body(error)
-    if status >= 500:
-        _LOG.warning("model call failed: %s", error.code, extra={"code": error.problem().code})
     return Response(body, status_code=status, headers=error.headers, media_type="application/json")
+
+
+class OpenAIRoute(ErrorShapedRoute):
+    """A route whose errors have OpenAI's shape."""
+
+    error_response = staticmethod(openai_error_response)

@@ -2,13 +2,16 @@
 
 from signalbox.llm_gateway.protocol.error_shape import error_body, provider_error, refusal_in
 from signalbox.llm_gateway.protocol.events import DONE, EventBlocks, data_of, event
-from signalbox.llm_gateway.protocol.request_body import RequestBody
+from signalbox.llm_gateway.protocol.request_body import COMMON_EXTENSIONS, Extension, Extensions, RequestBody
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members
 from signalbox.llm_gateway.protocol.tokens import Tokens, estimated_tokens
 
 __all__ = [
+    "COMMON_EXTENSIONS",
     "DONE",
     "EventBlocks",
+    "Extension",
+    "Extensions",
     "RequestBody",
     "Tokens",
     "append_member",

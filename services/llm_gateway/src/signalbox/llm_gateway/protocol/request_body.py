@@ -2,12 +2,17 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import orjson
 
 from signalbox.llm_gateway.errors import MalformedCall
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members
+
+Extension = Literal["cache_control", "max_tokens", "thinking", "top_k"]
+Extensions = frozenset[Extension]
+COMMON_EXTENSIONS: Extensions = frozenset({"max_tokens"})
+"""What providers that speak OpenAI's protocol know beside what OpenAI's own API takes for every model."""
 
 _MODEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
@@ -80,10 +85,18 @@ class RequestBody:
             return wanted
         return None
 
-    def for_upstream(self, model: str, *, ask_usage: bool) -> bytes:
+    def for_upstream(
+        self,
+        model: str,
+        *,
+        ask_usage: bool,
+        extensions: Extensions = COMMON_EXTENSIONS,  # noqa: ARG002 - for bodies that the gateway writes
+    ) -> bytes:
         """The bytes for a provider that knows the model as ``model``.
 
         ``ask_usage`` makes a streamed answer end with its usage, whether or not the caller asked for it.
+        ``extensions`` is what the provider takes beyond OpenAI's own API. It changes nothing here: the body is the
+        caller's, who may send a provider what it likes; bodies that the gateway writes itself obey it.
         """
         edits: dict[str, bytes] = {}
         if model != self.model:

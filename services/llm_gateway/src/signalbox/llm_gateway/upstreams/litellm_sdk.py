@@ -1,7 +1,7 @@
 """Providers that do not speak OpenAI's protocol, through the litellm SDK, which is imported at the first such call.
 
-Only parameters of OpenAI's API are handed to it: a caller must not reach litellm's own (base URLs, keys,
-callbacks, mocks) through the body of a request.
+Only parameters of OpenAI's API, ``thinking`` and ``top_k`` are handed to it: a caller must not reach litellm's own
+(base URLs, keys, callbacks, mocks) through the body of a request.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _CHAT_PARAMETERS = frozenset(
         "audio", "frequency_penalty", "logit_bias", "logprobs", "max_completion_tokens", "max_tokens", "messages",
         "modalities", "n", "parallel_tool_calls", "prediction", "presence_penalty", "reasoning_effort",
         "response_format", "seed", "service_tier", "stop", "stream", "stream_options", "temperature", "thinking",
-        "tool_choice", "tools", "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
+        "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "user", "verbosity", "web_search_options",
     }
 )  # fmt: skip
 _EMBEDDING_PARAMETERS = frozenset({"dimensions", "encoding_format", "input", "user"})
