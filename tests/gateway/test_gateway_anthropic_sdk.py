@@ -125,6 +125,28 @@ def test_a_tool_can_be_forced(gateway):
     assert isinstance(message.content[0].input["order_number"], int)
 
 
+def test_a_model_without_tools_is_prompted_for_them_and_gets_nothing_that_it_would_refuse(
+    start_gateway, provider
+):
+    plain = deployment(provider, capabilities={"tools": False})
+    provider.script(
+        [{"reply": {"json": {"tool_calls": [{"name": "get_order", "arguments": {"order_number": 3}}]}}}]
+    )
+    gateway = start_gateway(llm_deployments=[plain])
+    message = sdk(gateway).messages.create(
+        model="alias",
+        max_tokens=2000,
+        messages=ASK,
+        tools=[{**TOOL, "cache_control": {"type": "ephemeral"}}],
+        thinking={"type": "enabled", "budget_tokens": 1024},
+        extra_body={"top_k": 3},
+    )
+    assert (message.stop_reason, message.content[0].input) == ("tool_use", {"order_number": 3})
+    body = provider.requests()[-1].body
+    assert not {"tools", "thinking", "top_k"} & body.keys()
+    assert "cache_control" not in json.dumps(body)
+
+
 def test_structured_output_is_parsed_by_the_sdk(gateway, provider):
     class Order(pydantic.BaseModel):
         number: int
@@ -262,6 +284,10 @@ def test_a_body_over_the_limit_is_413(start_gateway, provider):
             model="alias", max_tokens=9, messages=[{"role": "user", "content": "x" * 3000}]
         )
     assert raised.value.type == "request_too_large"
+
+
+def test_models_are_listed(gateway):
+    assert [model.id for model in sdk(gateway).models.list()] == ["alias", "fake-small", "fake-embedding"]
 
 
 def test_tokens_are_counted_without_a_call_and_said_to_be_an_estimate(gateway, provider):

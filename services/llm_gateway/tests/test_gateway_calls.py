@@ -273,6 +273,14 @@ async def test_a_stream_that_breaks_ends_with_an_error_never_cleanly(chunks, cod
     assert row.estimated
 
 
+async def test_what_came_in_one_piece_with_an_error_goes_on_before_it():
+    calls, _, ledger = setup([chunk("he") + b'data: {"error": {"message": "x", "code": 500}}\n\n'])
+    sent = await read(await calls.chat(body(stream=True), caller()))
+    assert b'"he"' in sent
+    assert b'"error"' in sent.split(b"data: ")[-1]
+    assert ledger.rows[0].outcome == "error"
+
+
 async def test_an_event_that_is_not_json_is_left_out():
     calls, _, _ = setup([chunk("a"), b'data: {"cho\n\n', chunk("b"), chunk(finish="stop"), DONE])
     got = await read(await calls.chat(body(stream=True), caller()))

@@ -259,6 +259,13 @@ def test_thoughts_come_before_the_text_and_end_with_their_signature():
     assert [block["type"] for block in blocks(events(*chunks))] == ["text"]
 
 
+def test_thoughts_that_are_kept_secret_are_blocks_of_their_own():
+    secret = {"type": "redacted_thinking", "data": "abc"}
+    chunks = (delta(thinking_blocks=[secret]), delta(content="x"), delta("stop"))
+    thought, said = blocks(events(*chunks, asked=request(**THINKS)))
+    assert (thought["type"], thought["data"], said["text"]) == ("redacted_thinking", "abc", "x")
+
+
 class Chat:
     """A streamed chat answer that gives these pieces."""
 

@@ -220,7 +220,10 @@ class ModelCalls:
         deployment = call.deployment
         call.account.emulated = ",".join(sorted(lacks))
         json_mode = deployment.capabilities.json_mode is True and "json_mode" not in lacks
-        prompted = PromptedCall(call.body, lacks, has_json_mode=json_mode)
+        sent = call.body.for_upstream(
+            deployment.provider_model, ask_usage=False, extensions=deployment.extensions
+        )
+        prompted = PromptedCall(RequestBody.parse(sent), lacks, has_json_mode=json_mode)
         failed: tuple[str, str] | None = None
         tokens = Tokens()
         for _ in range(2):

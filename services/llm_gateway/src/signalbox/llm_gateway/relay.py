@@ -118,11 +118,13 @@ async def relayed(
     blocks = EventBlocks()
     try:
         async for chunk in stream.chunks:
-            passed = b"".join([relay.pass_on(block) for block in blocks.feed(chunk)])
+            passed, failure = _pass_on(relay, blocks.feed(chunk))
             if relay.done:
                 account.finish("ok", 200)
             if passed:
                 yield passed
+            if failure is not None:
+                raise failure  # noqa: TRY301 - after what came before it was sent
             if relay.done:
                 await _drain(stream)
                 return
@@ -139,6 +141,17 @@ async def relayed(
     except BaseException:
         account.finish("error", 500, "internal_error")
         raise
+
+
+def _pass_on(relay: StreamRelay, blocks: list[bytes]) -> tuple[bytes, SignalboxError | None]:
+    """What goes on of events that came in one piece, up to the one that is an error."""
+    passed = []
+    try:
+        for block in blocks:
+            passed.append(relay.pass_on(block))  # noqa: PERF401 - what came before an error must not be lost
+    except SignalboxError as error:
+        return b"".join(passed), error
+    return b"".join(passed), None
 
 
 async def _drain(stream: UpstreamStream) -> None:

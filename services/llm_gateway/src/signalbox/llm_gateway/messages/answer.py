@@ -8,7 +8,7 @@ from signalbox.contracts import headers as names
 from signalbox.llm_gateway.answers import WholeAnswer
 from signalbox.llm_gateway.errors import AnswerInvalid, ProviderBroke
 from signalbox.llm_gateway.messages.request import MessagesRequest
-from signalbox.llm_gateway.messages.usage import estimated_input, usage_of
+from signalbox.llm_gateway.messages.usage import usage_of
 
 Json = dict[str, Any]
 
@@ -50,11 +50,7 @@ def whole_message(answer: WholeAnswer, request: MessagesRequest) -> WholeAnswer:
         "content": content,
         "stop_reason": reason,
         "stop_sequence": sequence,
-        "usage": usage_of(
-            completion.get("usage"),
-            estimated_input=estimated_input(request.chat.fields),
-            answered_bytes=len(orjson.dumps(content)),
-        ),
+        "usage": usage_of(completion.get("usage"), request.chat.fields, len(orjson.dumps(content))),
     }
     return WholeAnswer(orjson.dumps(message), answer.headers)
 

@@ -89,8 +89,8 @@ class BlockEvents:
         if not block.begun:
             block.begun = True
             yield {"type": "content_block_start", "index": self._index, "content_block": block.head}
-        kind, member = _DELTAS[block.head["type"]]
         for piece in block.take():
+            kind, member = _DELTAS[block.head["type"]]
             yield self._delta({"type": kind, member: piece})
 
     def _end_first(self) -> Iterator[Json]:

@@ -17,7 +17,7 @@ from signalbox.llm_gateway.messages.answer import message_id, opening, stop_of, 
 from signalbox.llm_gateway.messages.blocks import BlockEvents
 from signalbox.llm_gateway.messages.error_shape import anthropic_error, streamed_error
 from signalbox.llm_gateway.messages.request import MessagesRequest
-from signalbox.llm_gateway.messages.usage import estimated_input, usage_of
+from signalbox.llm_gateway.messages.usage import usage_of
 from signalbox.llm_gateway.protocol import EventBlocks, data_of
 
 Json = dict[str, Any]
@@ -87,7 +87,6 @@ class MessageEvents:
     def __init__(self, identifier: str, request: MessagesRequest) -> None:
         self._id = identifier
         self._request = request
-        self._input = estimated_input(request.chat.fields)
         self.begun = False
         """Whether ``message_start`` was made."""
         self._blocks = BlockEvents()
@@ -113,14 +112,14 @@ class MessageEvents:
         reason, sequence = stop_of(
             self._choice, self._request.stop_sequences, called=self._blocks.called, refused=self._refused
         )
-        usage = usage_of(self._usage, estimated_input=self._input, answered_bytes=self._blocks.size)
+        usage = usage_of(self._usage, self._request.chat.fields, self._blocks.size)
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         yield {"type": "message_delta", "delta": delta, "usage": usage}
         yield {"type": "message_stop"}
 
     def _opening(self, model: Any) -> Iterator[Json]:
         # The provider counts the input at the end; until then it is an estimate, which ``message_delta`` corrects.
-        usage = usage_of(None, estimated_input=self._input, answered_bytes=0)
+        usage = usage_of(None, self._request.chat.fields, 0)
         yield {"type": "message_start", "message": {**opening(self._id, model), "usage": usage}}
         yield _PING
 
@@ -144,7 +143,9 @@ class MessageEvents:
             head = {"type": "thinking", "thinking": "", "signature": ""}
             yield from self._blocks.delta("thinking", head, text)
         for block in delta.get("thinking_blocks") or ():
-            if isinstance(block, dict) and block.get("signature"):
+            if block.get("type") == "redacted_thinking":
+                yield from self._blocks.delta(("redacted", block.get("data")), block, "")
+            elif block.get("signature"):
                 self._blocks.sign(block["signature"])
 
 

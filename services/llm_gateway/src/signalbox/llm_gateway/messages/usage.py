@@ -15,14 +15,15 @@ _INLINE_DATA = re.compile(rb'"data:image/[^"]*"')
 _IMAGE = b'"type":"image_url"'
 
 
-def usage_of(reported: Any, *, estimated_input: int, answered_bytes: int) -> dict[str, Any]:
+def usage_of(reported: Any, prompt: dict[str, Any], answered_bytes: int) -> dict[str, Any]:
     """The ``usage`` of a message.
 
     Anthropic counts what was read from and written to the provider's cache beside ``input_tokens``, OpenAI within
-    ``prompt_tokens``. Where a provider reports nothing, both totals are estimates.
+    ``prompt_tokens``. Where a provider reports nothing, both totals are estimates from the chat request ``prompt``
+    and the bytes of the answer.
     """
     if not isinstance(reported, dict):
-        tokens = Tokens(input=estimated_input, output=estimated_tokens(answered_bytes))
+        tokens = Tokens(input=estimated_input(prompt), output=estimated_tokens(answered_bytes))
     else:
         tokens = Tokens.reported(reported)
     fresh = tokens.input - tokens.cached - tokens.cache_write

@@ -29,6 +29,9 @@ _CHAT_PARAMETERS = frozenset(
 )  # fmt: skip
 _EMBEDDING_PARAMETERS = frozenset({"dimensions", "encoding_format", "input", "user"})
 
+_NO_TOOLS_OF_ITS_OWN = {"_skip_mcp_handler": True}
+"""litellm would look among the caller's tools for MCP servers of its own, and imports its proxy to do so."""
+
 _ENVIRONMENT = {
     "LITELLM_MODE": "PRODUCTION",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
@@ -103,6 +106,7 @@ class LitellmUpstream:
             "timeout": request.timeout_s,
             "num_retries": 0,
             "max_retries": 0,
+            **(_NO_TOOLS_OF_ITS_OWN if chat else {}),
         }
 
     async def _load(self) -> Any:
