@@ -1,7 +1,8 @@
-"""The LLM gateway, as an unmodified OpenAI client sees it."""
+"""The LLM gateway, as unmodified clients of OpenAI and Anthropic see it."""
 
 from collections.abc import Iterator
 
+import anthropic
 import openai
 import pytest
 from openai import OpenAI
@@ -213,3 +214,25 @@ def _usage(client: PublicApi) -> tuple[int, int, int]:
         sum(line["input_tokens"] for line in ours),
         sum(line["output_tokens"] for line in ours),
     )
+
+
+def test_a_message_of_anthropics_protocol_is_answered_streamed_and_refused(
+    client: PublicApi, provider: FakeProvider
+) -> None:
+    token = new_session("message")
+    provider.script([{"match": {"last_user_contains": token}, "reply": "one two three four", "chunks": 4}])
+    with anthropic.Anthropic(base_url=f"{client.url}/llm", api_key=client.key, max_retries=0) as messages:
+        asked = {"model": MODEL, "max_tokens": 20, "messages": [{"role": "user", "content": token}]}
+        whole = messages.messages.create(**asked)
+        with messages.messages.stream(**asked) as stream:
+            pieces = list(stream.text_stream)
+            streamed = stream.get_final_message()
+        assert len(pieces) == 4
+        for message in (whole, streamed):
+            assert [block.text for block in message.content] == ["one two three four"]
+            assert message.stop_reason == "end_turn"
+            assert message.usage.output_tokens > 0
+        provider.script([{"fault": {"status": 429, "code": "slow"}}])
+        with pytest.raises(anthropic.RateLimitError) as raised:
+            messages.messages.create(**asked)
+    assert raised.value.type == "rate_limit_error"
