@@ -286,6 +286,13 @@ def test_a_body_over_the_limit_is_413(start_gateway, provider):
     assert raised.value.type == "request_too_large"
 
 
+def test_the_beta_client_is_answered_too(gateway):
+    message = sdk(gateway).beta.messages.create(
+        model="alias", max_tokens=9, messages=ASK, betas=["output-128k-2025-02-19"]
+    )
+    assert message.content[0].text == "echo: hello gateway"
+
+
 def test_models_are_listed(gateway):
     assert [model.id for model in sdk(gateway).models.list()] == ["alias", "fake-small", "fake-embedding"]
 

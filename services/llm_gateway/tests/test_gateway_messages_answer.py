@@ -247,6 +247,16 @@ def test_whole_calls_without_an_index_are_told_apart_by_their_ids():
     ]
 
 
+def test_only_the_first_of_several_answers_is_a_message():
+    second = {
+        "model": "m",
+        "choices": [{"index": 1, "delta": {"content": "other"}, "finish_reason": "length"}],
+    }
+    found = events(delta(content="x"), second, delta("stop"), second)
+    assert [block["text"] for block in blocks(found)] == ["x"]
+    assert found[-2]["delta"]["stop_reason"] == "end_turn"
+
+
 def test_thoughts_come_before_the_text_and_end_with_their_signature():
     chunks = (
         delta(reasoning_content="h"),

@@ -166,6 +166,12 @@ def test_a_result_without_content_is_empty_and_a_call_alone_has_no_text():
     assert tool == {"role": "tool", "tool_call_id": "t1", "content": ""}
 
 
+def test_a_turn_of_thoughts_alone_is_empty_and_what_was_not_signed_is_not_sent_back():
+    unsigned = {"type": "thinking", "thinking": "hm", "signature": ""}
+    turn = {"role": "assistant", "content": [unsigned]}
+    assert sent("anthropic", messages=[*USER, turn])["messages"][-1] == {"role": "assistant", "content": ""}
+
+
 def test_a_prefill_stays_the_last_message():
     assert messages(*USER, {"role": "assistant", "content": "{"})[-1] == {"role": "assistant", "content": "{"}
 
@@ -186,6 +192,7 @@ def test_tools_keep_their_schema():
         ({"type": "auto"}, {"tool_choice": "auto"}),
         ({"type": "any"}, {"tool_choice": "required"}),
         ({"type": "none"}, {"tool_choice": "none"}),
+        ({"type": "auto", "disable_parallel_tool_use": False}, {"tool_choice": "auto"}),
         ({"type": "tool", "name": "f"}, {"tool_choice": {"type": "function", "function": {"name": "f"}}}),
         (
             {"type": "any", "disable_parallel_tool_use": True},
@@ -223,11 +230,29 @@ def test_thoughts_are_shown_only_to_who_asked_for_them():
     assert not asked().shows_thinking
 
 
-def test_a_schema_of_the_output_is_a_response_format():
-    config = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+CLOSED = {
+    "type": "object",
+    "properties": {"a": {"type": "object", "properties": {}, "additionalProperties": False}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (CLOSED, True),
+        ({"type": "array", "items": CLOSED}, True),
+        ({**CLOSED, "required": []}, False),
+        ({**CLOSED, "additionalProperties": True}, False),
+        ({**CLOSED, "properties": {"a": {"anyOf": [{"type": "null"}, {"type": "object"}]}}}, False),
+    ],
+)
+def test_a_schema_of_the_output_is_strict_where_openai_takes_it(schema, strict):
+    config = {"format": {"type": "json_schema", "schema": schema}}
     assert sent(output_config=config)["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
+        "json_schema": {"name": "answer", "schema": schema, "strict": strict},
     }
 
 

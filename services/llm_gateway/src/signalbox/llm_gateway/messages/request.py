@@ -1,12 +1,13 @@
 """A request of Anthropic's protocol as a chat request."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
 from signalbox.llm_gateway.messages.body import MessagesBody
 from signalbox.llm_gateway.messages.nodes import Node
+from signalbox.llm_gateway.messages.output_format import response_format
 from signalbox.llm_gateway.messages.parts import Json
 from signalbox.llm_gateway.messages.tools import tool_fields
 from signalbox.llm_gateway.messages.turns import chat_messages
@@ -52,19 +53,25 @@ class MessagesRequest:
         if user is not None:
             fields["user"] = user
         thinking = body.optional("thinking")
-        thinks = thinking is not None and thinking.kind() != "disabled"
         fields.update(_effort(body, thinking))
-        fields.update(_output_format(body))
+        config = body.optional("output_config")
+        if config is not None and (wanted := config.optional("format")) is not None:
+            fields["response_format"] = response_format(wanted)
         if (stream := body.optional("stream")) is not None and stream.truth():
             fields |= {"stream": True, "stream_options": {"include_usage": True}}
         chat = MessagesBody(orjson.dumps(fields), fields, asked.model)
-        shown = thinks and thinking is not None and thinking.mapping().get("display") != "omitted"
-        return cls(chat, stops, shown)
+        return cls(chat, stops, _shows(thinking))
 
     @classmethod
     def parse_prompt(cls, raw: bytes) -> Json:
         """Messages and tools of a body whose tokens are to be counted. Raises as ``parse`` does."""
         return _prompt(Node(RequestBody.parse(raw).fields))
+
+
+def _shows(thinking: Node | None) -> bool:
+    if thinking is None or thinking.kind() == "disabled":
+        return False
+    return bool(thinking.mapping().get("display") != "omitted")
 
 
 def _prompt(body: Node) -> Json:
@@ -101,14 +108,3 @@ def _effort(body: Node, thinking: Node | None) -> Json:
             raise effort.wrong(f"must be one of {', '.join(_EFFORTS)}")
         fields["reasoning_effort"] = _EFFORTS[effort.text()]
     return fields
-
-
-def _output_format(body: Node) -> Json:
-    config = body.optional("output_config")
-    wanted = None if config is None else config.optional("format")
-    if wanted is None:
-        return {}
-    if wanted.kind() != "json_schema":
-        raise wanted.wrong("its type must be json_schema")
-    schema: dict[str, Any] = {"name": "answer", "schema": wanted.member("schema").mapping(), "strict": True}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
