@@ -284,10 +284,12 @@ class Chat:
     def __init__(self, *pieces):
         self._pieces = pieces
         self.closed = 0
+        self.read_to_its_end = False
 
     async def __aiter__(self):
         for piece in self._pieces:
             yield piece
+        self.read_to_its_end = True
 
     async def aclose(self):
         self.closed += 1
@@ -299,6 +301,7 @@ async def written(*pieces):
     found = b"".join([piece async for piece in stream])
     await stream.aclose()
     assert chat.closed == 1
+    assert chat.read_to_its_end
     kinds = [line.removeprefix("event: ") for line in found.decode().splitlines() if line.startswith("event")]
     return found, kinds
 

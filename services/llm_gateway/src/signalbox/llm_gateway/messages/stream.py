@@ -56,19 +56,19 @@ class MessageStream:
             written = b"".join([self._written(block) for block in blocks.feed(piece)])
             if written:
                 yield written
-            if self._over:
-                return
-        broken = ProviderBroke("The answer ended before it was whole; try again.")
-        yield b"event: error\ndata: " + anthropic_error(broken, self._request_id)[1] + b"\n\n"
+            # Read on, also after the end: what ends the chat stream in order keeps the provider's connection.
+        if not self._over:
+            broken = ProviderBroke("The answer ended before it was whole; try again.")
+            yield b"event: error\ndata: " + anthropic_error(broken, self._request_id)[1] + b"\n\n"
 
     def _written(self, block: bytes) -> bytes:
         """What an event of the chat stream becomes."""
+        if self._over:
+            return b""
         data = data_of(block)
         if data is None:
             # A comment that keeps the line open.
             return _written(_PING) if self._events.begun else block
-        if self._over:
-            return b""
         if data == b"[DONE]":
             self._over = True
             return b"".join(map(_written, self._events.end()))
