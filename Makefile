@@ -80,7 +80,9 @@ setup: .venv/.synced ## Install everything into .venv
 
 .venv/.synced: uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(UV)
 	@echo "Installing the workspace into .venv (about a minute on a fresh machine) ..."
-	$(UV) sync --frozen
+	$(UV) sync --frozen --compile-bytecode
+	@# Compiled here and not at the first start, which would take twice as long, and every start where bytecode is not kept.
+	@.venv/bin/python -m compileall -q $(wildcard */*/src)
 	@touch $@
 
 .tools/bin/uv:
