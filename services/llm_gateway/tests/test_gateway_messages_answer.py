@@ -8,8 +8,8 @@ from signalbox.llm_gateway.messages.answer import whole_message
 from signalbox.llm_gateway.messages.error_shape import anthropic_error, streamed_error
 from signalbox.llm_gateway.messages.request import MessagesRequest
 from signalbox.llm_gateway.messages.stream import MessageEvents, MessageStream
-from signalbox.llm_gateway.messages.usage import estimated_input
 from signalbox.llm_gateway.protocol import DONE, event
+from signalbox.llm_gateway.translation.estimates import estimated_input
 
 HEADERS = {"signalbox-llm-call-id": "llm_0192"}
 CALL = {"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"n": 1}'}}

@@ -3,28 +3,16 @@
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
-from signalbox.llm_gateway.protocol import COMMON_EXTENSIONS, Extensions, RequestBody
+from signalbox.llm_gateway.protocol import Extensions
+from signalbox.llm_gateway.translation.body import WrittenBody
 
 
 @dataclass(frozen=True, slots=True)
-class MessagesBody(RequestBody):
-    """A chat request with all that was asked for; what a provider does not know is left out on the way to it.
+class MessagesBody(WrittenBody):
+    """A chat request with what Anthropic's protocol has beyond OpenAI's, where the provider knows it."""
 
-    Unlike a chat request of the caller's own, whose bytes go on, this one is the gateway's own, and a member that
-    the provider refuses would be the gateway's fault.
-    """
-
-    def for_upstream(
-        self, model: str, *, ask_usage: bool, extensions: Extensions = COMMON_EXTENSIONS
-    ) -> bytes:
-        """See ``RequestBody``. Streams ask for their usage wherever the provider can be asked."""
-        fields = {**self.fields, "model": model}
-        if not ask_usage:
-            fields.pop("stream_options", None)
-        if "max_tokens" not in extensions:
-            fields["max_completion_tokens"] = fields.pop("max_tokens")
+    def adapted(self, fields: dict[str, Any], extensions: Extensions) -> dict[str, Any]:
+        """See ``WrittenBody``."""
         if "top_k" not in extensions:
             fields.pop("top_k", None)
         if "thinking" in extensions:
@@ -37,7 +25,7 @@ class MessagesBody(RequestBody):
             fields["messages"] = [_unmarked(message) for message in fields["messages"]]
             if "tools" in fields:
                 fields["tools"] = [_without(tool, "cache_control") for tool in fields["tools"]]
-        return orjson.dumps(fields)
+        return fields
 
 
 def _unmarked(message: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from signalbox.llm_gateway.messages.answer import whole_message
 from signalbox.llm_gateway.messages.http import PREFIX, AnthropicRoute, request_id
 from signalbox.llm_gateway.messages.request import MessagesRequest
 from signalbox.llm_gateway.messages.stream import MessageStream
-from signalbox.llm_gateway.messages.usage import estimated_input
 from signalbox.llm_gateway.openai_http import StreamResponse, answer_response
+from signalbox.llm_gateway.translation.estimates import estimated_input
 
 router = APIRouter(prefix=PREFIX, tags=["models"], route_class=AnthropicRoute)
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from signalbox.llm_gateway.messages.nodes import Node
+from signalbox.llm_gateway.translation.nodes import Node
 
 Json = dict[str, Any]
 

@@ -6,7 +6,7 @@ completion" (``messages.content``). ``cache_control`` is kept where it stands: l
 
 from typing import Any
 
-from signalbox.llm_gateway.messages.nodes import Node
+from signalbox.llm_gateway.translation.nodes import Node
 
 Json = dict[str, Any]
 

@@ -6,12 +6,12 @@ from typing import Self
 import orjson
 
 from signalbox.llm_gateway.messages.body import MessagesBody
-from signalbox.llm_gateway.messages.nodes import Node
 from signalbox.llm_gateway.messages.output_format import response_format
 from signalbox.llm_gateway.messages.parts import Json
 from signalbox.llm_gateway.messages.tools import tool_fields
 from signalbox.llm_gateway.messages.turns import chat_messages
 from signalbox.llm_gateway.protocol import RequestBody
+from signalbox.llm_gateway.translation.nodes import Node
 
 _PASSED = ("temperature", "top_p", "top_k")
 _EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}

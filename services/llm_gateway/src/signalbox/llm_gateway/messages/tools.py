@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from signalbox.llm_gateway.messages.nodes import Node
 from signalbox.llm_gateway.messages.parts import Json, cached
+from signalbox.llm_gateway.translation.nodes import Node
 
 _CHOICES: dict[str, str] = {"auto": "auto", "any": "required", "none": "none"}
 

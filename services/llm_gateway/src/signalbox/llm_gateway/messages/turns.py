@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from signalbox.llm_gateway.messages.nodes import Node
 from signalbox.llm_gateway.messages.parts import Json, block_parts, cached, merged, parts_of
+from signalbox.llm_gateway.translation.nodes import Node
 
 _THINKING = frozenset({"thinking", "redacted_thinking"})
 
