@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PORT ?= 8000
 Q ?= where is my order 1042?
 PYTEST ?= -q
+BENCH ?=
 
 # uv from the PATH, else one of our own under .tools, made with the system's Python alone.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -61,7 +62,7 @@ check: lint types imports sizes ## All gates that need no running system
 	$(RUN) python tests/gates/generated_docs.py
 
 ##@ Test it
-.PHONY: test test-all test-long bench bench-quick
+.PHONY: test test-all test-long bench bench-gateway
 test: .venv/.synced ## Unit, storage, contract and end-to-end tests on real PostgreSQL, Redis and Traefik
 	$(RUN) pytest $(PYTEST) -m "not faults and not soak"
 
@@ -73,6 +74,9 @@ test-long: .venv/.synced ## The soaks at full length
 
 bench: .venv/.synced ## Cases R and F in both shapes, as ratios to the bare endpoint
 	$(RUN) python bench/turns/run.py
+
+bench-gateway: .venv/.synced ## The gateway beside nginx, LiteLLM, Portkey, TensorZero (BENCH="--quick --only nginx,signalbox")
+	$(RUN) python bench/gateway/run.py $(BENCH)
 
 ##@ Set-up
 .PHONY: setup clean help

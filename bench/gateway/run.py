@@ -1,0 +1,167 @@
+"""``make bench-gateway``: our gateway beside nginx, LiteLLM, Portkey and TensorZero, in one run on two cores.
+
+Each subject in turn has one core; the load, the provider, PostgreSQL and Redis have another. "direct" is the load on
+the provider without anything between, whose times are subtracted from a subject's: what is left is what the subject
+adds. A figure is called invalid when the subject was not the saturated one, and when foreign processes took its core.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from loads import LOADS, QUICK_LOADS, Figure, Load, Subject, measure
+from machine import CORES, LOAD_CORE, SUBJECT_CORE, on_core
+from ours import NAME, gateway
+from peers import litellm, litellm_redis, nginx, portkey, profiler, tensorzero
+from place import Missing, Place, Starter
+from report import DIRECT, print_load, print_targets, targets
+from tools import cache_directory, command_of
+
+from signalbox_local.errors import LocalError
+from signalbox_local.ports import free_port
+from signalbox_local.processes import ManagedProcess
+from signalbox_local.readiness import accepts_tcp
+
+SUBJECTS: Mapping[str, Starter] = {
+    "nginx": nginx,
+    NAME: gateway,
+    "litellm": litellm,
+    "litellm-redis": litellm_redis,
+    "portkey": portkey,
+    "tensorzero": tensorzero,
+}
+
+
+@contextmanager
+def provider(directory: Path, command: Sequence[str]) -> Iterator[int]:
+    """The provider as a process on the load's core; gives its port."""
+    port = free_port()
+    process = ManagedProcess(
+        "provider", [*command, str(port)], log=directory / "provider.log", ready=accepts_tcp(port)
+    )
+    with on_core(LOAD_CORE), process:
+        yield port
+
+
+def measure_all(
+    subject: Subject, loads: Sequence[Load], command: Sequence[str], seconds: float
+) -> dict[Load, Figure]:
+    """Every load on one subject, and a look into its books."""
+    figures: dict[Load, Figure] = {}
+    answered = sent = 1
+    for load in loads:
+        figure = figures[load] = measure(command, subject, load, seconds)
+        answered += figure.answered
+        sent += figure.answered + figure.errors + load.connections
+        print(f"  {subject.name:<15}{load.title:<36}{figure.rps:>8.0f} RPS", flush=True)
+    for sentence in subject.check(answered, sent):
+        print(f"  {subject.name}: {sentence}")
+    return figures
+
+
+@contextmanager
+def profiled(place: Place, subject: Subject, output: Path | None, seconds: float) -> Iterator[None]:
+    """With an ``output``, samples what our gateway computes meanwhile and writes it there (py-spy, speedscope)."""
+    if output is None or subject.name != NAME:
+        yield
+        return
+    options = [
+        "--format",
+        "speedscope",
+        "--rate",
+        "500",
+        "--duration",
+        str(int(seconds)),
+        "--output",
+        str(output),
+    ]
+    spy = subprocess.Popen([str(profiler(place)), "record", *options, "--pid", str(subject.pids[0])])
+    try:
+        yield
+    finally:
+        spy.wait(seconds + 60)
+
+
+def arguments() -> argparse.Namespace:
+    """What the caller wants."""
+    parser = argparse.ArgumentParser(description="Our gateway beside others, in one run on two cores.")
+    parser.add_argument("--seconds", type=float, default=4.0, help="per load (default %(default)s)")
+    parser.add_argument("--only", default=",".join(SUBJECTS), help="subjects, of: %(default)s")
+    parser.add_argument(
+        "--loads", default="", help="only loads whose title contains one of these, by semicolon"
+    )
+    parser.add_argument("--quick", action="store_true", help="half the loads, 2 s each")
+    parser.add_argument("--json", type=Path, help="also write every figure here")
+    parser.add_argument(
+        "--profile", type=Path, help="sample our gateway with py-spy and write a speedscope file"
+    )
+    parser.add_argument(
+        "--nice", type=int, default=0, help="of all it starts; below 0 on a machine that others use"
+    )
+    wanted = parser.parse_args()
+    wanted.only = [name for name in wanted.only.split(",") if name]
+    if unknown := set(wanted.only) - set(SUBJECTS):
+        parser.error(f"no subject is named {', '.join(sorted(unknown))}; there are {', '.join(SUBJECTS)}")
+    return wanted
+
+
+def loads_of(wanted: argparse.Namespace) -> list[Load]:
+    """The loads that the caller wants."""
+    parts = [part.strip() for part in wanted.loads.split(";") if part.strip()]
+    candidates = QUICK_LOADS if wanted.quick else LOADS
+    return [load for load in candidates if not parts or any(part in f"{load.title}|" for part in parts)]
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    wanted = arguments()
+    if SUBJECT_CORE == LOAD_CORE:
+        sys.exit("The bench needs two cores: one for the subject, one for the load.")
+    loads, seconds = loads_of(wanted), 2.0 if wanted.quick else wanted.seconds
+    cache = cache_directory()
+    load_command, provider_command = command_of("load", cache), command_of("provider", cache)
+    # The bench itself must not take time from a subject.
+    os.sched_setaffinity(0, {LOAD_CORE})
+    os.setpriority(os.PRIO_PROCESS, 0, wanted.nice)
+    figures: dict[str, dict[Load, Figure]] = {}
+    subjects: dict[str, Subject] = {}
+    print(
+        f"{seconds:g} s a load; subject on core {SUBJECT_CORE}, load, provider and stores on core {LOAD_CORE} "
+        f"of {len(CORES)}; load and provider: {Path(load_command[-1]).name}, {Path(provider_command[-1]).name}"
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="sb-bench-") as temporary,
+        provider(Path(temporary), provider_command) as port,
+    ):
+        place = Place(Path(temporary), cache, port)
+        figures[DIRECT] = measure_all(Subject(DIRECT, port), loads, load_command, seconds)
+        for name in wanted.only:
+            try:
+                with SUBJECTS[name](place) as subject:
+                    print(f"  {name}: first right answer {subject.ready_s:.2f} s after its start", flush=True)
+                    subjects[name] = subject
+                    with profiled(place, subject, wanted.profile, len(loads) * seconds):
+                        figures[name] = measure_all(subject, loads, load_command, seconds)
+            except (Missing, LocalError) as error:
+                first, *rest = str(error).splitlines()
+                print(f"  {name} is left out: {first}", *rest[-5:], sep="\n    ", flush=True)
+    for load in loads:
+        print_load(load, figures)
+    print_targets(targets(figures, subjects))
+    if wanted.json is not None:
+        told = {
+            name: {load.title: asdict(figure) for load, figure in measured.items()}
+            for name, measured in figures.items()
+        }
+        wanted.json.write_text(json.dumps(told, indent=1))
+
+
+if __name__ == "__main__":
+    main()
