@@ -1,7 +1,6 @@
 """Every route of every service names the scope that it needs, or says that it is public."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -14,16 +13,6 @@ from signalbox.common.settings import SERVICE_NAMES
 from signalbox.contracts.identity import Scope
 
 DOCUMENTATION = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
-
-
-def routes_of(router: Any) -> Iterator[Any]:
-    """The routes of an app with those of the routers that it includes, which FastAPI keeps apart."""
-    for route in router.routes:
-        included = getattr(route, "original_router", None)
-        if included is None:
-            yield route
-        else:
-            yield from routes_of(included)
 
 
 def requirements(dependant: Dependant) -> Iterator[Requires]:
@@ -42,7 +31,7 @@ def app(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def test_every_route_declares_a_scope_or_is_public(app: FastAPI) -> None:
     undeclared, checked = [], 0
-    for route in routes_of(app):
+    for route in app.routes:
         path = getattr(route, "path", str(route))
         if path in DOCUMENTATION:
             continue
@@ -59,7 +48,7 @@ def test_every_route_declares_a_scope_or_is_public(app: FastAPI) -> None:
 
 
 def test_no_public_route_of_a_service_needs_the_service_scope(app: FastAPI) -> None:
-    for route in routes_of(app):
+    for route in app.routes:
         if isinstance(route, APIRoute) and not route.path.startswith("/internal/"):
             assert all(found.scope is not Scope.SERVICE for found in requirements(route.dependant)), (
                 route.path

@@ -4,7 +4,6 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from doc_tables import sentence, table
 from fastapi import FastAPI
@@ -95,13 +94,7 @@ def problems() -> list[str]:
 
 
 def _routes(app: FastAPI) -> Iterator[APIRoute]:
-    pending: list[Any] = list(app.routes)
-    while pending:
-        route = pending.pop(0)
-        if isinstance(route, APIRoute):
-            yield route
-        elif (router := getattr(route, "original_router", None)) is not None:
-            pending = [*router.routes, *pending]
+    return (route for route in app.routes if isinstance(route, APIRoute))
 
 
 def _scope(route: APIRoute) -> str:

@@ -11,6 +11,7 @@ NOT_FOR_SERVING = {
     "aiohttp": "with the first call out, and in the background after the start",
     "alembic": "with a migration",
     "celery": "with workers",
+    "cryptography": "never: tokens are signed with hmac",
     "httpx": "by commands that call a server",
     "jsonschema": "with the first JSON schema of a workflow",
     "litellm": "with a deployment that only litellm can call",
@@ -22,6 +23,7 @@ NOT_FOR_SERVING = {
     "redis": "with a Redis URL",
     "requests": "never",
     "sqlalchemy": "with a migration: statements are text",
+    "websockets": "never: nothing here speaks WebSocket",
 }
 """Modules, and when they are imported."""
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from signalbox.common.auth import PUBLIC
 from signalbox.common.telemetry.metrics import METRICS_TYPE, render_metrics
-from signalbox.common.web.app import NotReady, ReadyCheck, failing_dependencies
+from signalbox.common.web.app import NotReady, ReadyCheck, failing_dependencies, serve_routes
 from signalbox.common.web.openapi import join_openapi
 from signalbox.common.web.problems import install_problem_handlers
 from signalbox.contracts.admin import ServiceName
@@ -55,6 +55,6 @@ def create_front(
         """Metrics of all services in the Prometheus text format."""
         return Response(render_metrics(app.state.metrics for app in apps.values()), media_type=METRICS_TYPE)
 
-    front.include_router(router)
+    serve_routes(front, router)
     front.openapi = lambda: join_openapi("Signalbox", apps.values())  # type: ignore[method-assign]  # as FastAPI documents it
     return front

@@ -23,6 +23,7 @@ _SERVER_OPTIONS: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "lifespan": "on",
+    "ws": "none",
     "server_header": False,
     "date_header": False,
     "backlog": 2048,

@@ -63,9 +63,7 @@ def create_service_app(parts: ServiceParts) -> FastAPI:
     app.state.metrics = metrics
     app.state.ready_checks = dict(parts.ready_checks)
     install_problem_handlers(app)
-    app.include_router(_health_router(app, metrics))
-    for router in parts.routers:
-        app.include_router(router)
+    serve_routes(app, _health_router(app, metrics), *parts.routers)
     app.add_middleware(CancelOnDisconnect)
     app.add_middleware(
         RequestMiddleware,
@@ -75,6 +73,16 @@ def create_service_app(parts: ServiceParts) -> FastAPI:
         error_response=parts.error_response,
     )
     return app
+
+
+def serve_routes(app: FastAPI, *routers: APIRouter) -> None:
+    """Serve the routes of routers that were given their prefix and dependencies when they were made.
+
+    ``include_router`` would analyse every route a second time, at the first request, and look each request's
+    route up twice, for a prefix and dependencies that it could add and that nobody here gives it.
+    """
+    for router in routers:
+        app.router.routes.extend(router.routes)
 
 
 async def failing_dependencies(app: FastAPI) -> dict[str, str]:
