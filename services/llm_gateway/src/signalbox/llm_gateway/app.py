@@ -28,7 +28,7 @@ from signalbox.llm_gateway.ports import Upstream
 from signalbox.llm_gateway.prices import Prices
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.settings import GatewaySettings
-from signalbox.llm_gateway.upstreams import DeferredUpstream, LitellmUpstream, ProviderHttp
+from signalbox.llm_gateway.upstreams import CompatibleUpstream, LitellmUpstream, ProviderHttp
 
 _LOG = logging.getLogger(__name__)
 
@@ -104,15 +104,8 @@ def _catalog(settings: GatewaySettings, http: ProviderHttp, credentials: Credent
 
 
 def _upstreams(http: ProviderHttp, credentials: Credentials) -> dict[UpstreamKind, Upstream]:
-    def compatible() -> Upstream:
-        from signalbox.llm_gateway.upstreams.compatible import (  # noqa: PLC0415 - imports the HTTP client
-            CompatibleUpstream,
-        )
-
-        return CompatibleUpstream(http, credentials)
-
     return {
-        "openai": DeferredUpstream(compatible),
+        "openai": CompatibleUpstream(http, credentials),
         "litellm": LitellmUpstream(credentials),
         "demo": DemoUpstream(),
     }

@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import aiohttp
-
 from signalbox.llm_gateway.deployments import Credentials
-from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout, ProviderUnreachable
+from signalbox.llm_gateway.errors import BadDeployment, ProviderBroke, ProviderTimeout, ProviderUnreachable
 from signalbox.llm_gateway.ports import UpstreamAnswer, UpstreamRequest, UpstreamStream
 from signalbox.llm_gateway.upstreams.http import ProviderHttp
+from signalbox.llm_gateway.upstreams.wire import (
+    Answer,
+    AnswerTooLarge,
+    BadAddress,
+    BadHeader,
+    ConnectTimeout,
+    WireError,
+)
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
@@ -23,96 +29,78 @@ class CompatibleUpstream:
 
     async def send(self, request: UpstreamRequest) -> UpstreamAnswer:
         """See ``ports.Upstream``."""
+        until = asyncio.get_running_loop().time() + request.timeout_s
+        answer: Answer | None = None
         try:
-            async with asyncio.timeout(request.timeout_s):
-                response = await self._open(request)
-                try:
-                    body = await _read(response, request)
-                finally:
-                    response.release()
+            answer = await self._open(request, until)
+            body = await answer.read(until, MAX_ANSWER_BYTES)
         except TimeoutError as error:
             raise _timed_out(request, f"did not answer within {request.timeout_s:g} s") from error
-        return UpstreamAnswer(response.status, _headers(response), body)
+        except AnswerTooLarge as error:
+            raise ProviderBroke(f"'{request.deployment.name}' answered {error}.") from error
+        except WireError as error:
+            raise _broke(request) from error
+        finally:
+            if answer is not None:
+                answer.close()
+        return UpstreamAnswer(answer.status, answer.headers, body)
 
     @asynccontextmanager
     async def stream(self, request: UpstreamRequest) -> AsyncIterator[UpstreamStream]:
         """See ``ports.Upstream``."""
-        deployment = request.deployment
-        clock = asyncio.get_running_loop().time
-        end = clock() + request.timeout_s
-        first = min(end, clock() + (deployment.first_token_timeout_s or request.timeout_s))
+        now = asyncio.get_running_loop().time()
+        end = now + request.timeout_s
+        first = min(end, now + (request.deployment.first_token_timeout_s or request.timeout_s))
         try:
-            async with asyncio.timeout_at(first):
-                response = await self._open(request)
+            answer = await self._open(request, first)
         except TimeoutError as error:
             raise _timed_out(request, "did not begin its answer in time") from error
         try:
-            yield UpstreamStream(response.status, _headers(response), _chunks(response, request, first, end))
+            yield UpstreamStream(answer.status, answer.headers, _chunks(answer, request, first, end))
         finally:
-            # Closing before the end of the body closes the connection, which is how the provider learns of it.
-            response.close()
+            # Before the end of the body this closes the connection, which is how the provider learns of it.
+            answer.close()
 
-    async def _open(self, request: UpstreamRequest) -> aiohttp.ClientResponse:
+    async def _open(self, request: UpstreamRequest, until: float) -> Answer:
+        """The answer's head; raises TimeoutError when it does not come in time."""
         deployment = request.deployment
-        headers = {"content-type": "application/json", **(await self._credentials.headers(deployment))}
+        headers = {"content-type": "application/json"}
+        if deployment.headers:
+            own = await self._credentials.headers(deployment)
+            headers |= {name.lower(): value for name, value in own.items()}
         key = await self._credentials.key(deployment)
         if key is not None:
             headers["authorization"] = f"Bearer {key.reveal()}"
         try:
-            return await self._http.session().post(
+            return await self._http.client.send(
+                "POST",
                 f"{deployment.url}/{request.operation}",
-                data=request.body,
                 headers=headers,
-                allow_redirects=False,
+                body=request.body,
+                until=until,
             )
-        except aiohttp.ConnectionTimeoutError as error:
+        except ConnectTimeout as error:
             raise ProviderUnreachable(f"'{deployment.name}' does not accept a connection in time.") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except WireError as error:
             raise ProviderUnreachable(
-                f"'{deployment.name}' cannot be reached ({type(error).__name__}); try again, or another model."
+                f"'{deployment.name}' cannot be reached ({error}); try again, or another model."
             ) from error
+        except (BadAddress, BadHeader) as error:
+            raise BadDeployment(f"Deployment '{deployment.name}' cannot be called: {error}.") from error
 
 
-async def _read(response: aiohttp.ClientResponse, request: UpstreamRequest) -> bytes:
-    body = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                response.close()
-                raise ProviderBroke(
-                    f"'{request.deployment.name}' answered more than {MAX_ANSWER_BYTES} bytes."
-                )
-    except (aiohttp.ClientError, ConnectionError) as error:
-        raise _broke(request) from error
-    return bytes(body)
-
-
-async def _chunks(
-    response: aiohttp.ClientResponse, request: UpstreamRequest, first: float, end: float
-) -> AsyncIterator[bytes]:
+async def _chunks(answer: Answer, request: UpstreamRequest, first: float, end: float) -> AsyncIterator[bytes]:
     clock = asyncio.get_running_loop().time
-    limit = first
-    while True:
-        try:
-            async with asyncio.timeout_at(limit):
-                chunk = await response.content.readany()
-        except TimeoutError as error:
-            raise _timed_out(request, "stopped sending") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            # aiohttp raises before it gives out what came before the break; the client is to have it.
-            rest = response.content._read_nowait(-1)  # noqa: SLF001
-            if rest:
-                yield rest
-            raise _broke(request) from error
-        if not chunk:
-            return
-        yield chunk
-        limit = min(end, clock() + request.deployment.stall_timeout_s)
-
-
-def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
-    return {name.lower(): value for name, value in response.headers.items()}
+    stall_s = request.deployment.stall_timeout_s
+    until = first
+    try:
+        while chunk := await answer.chunk(until):
+            yield chunk
+            until = min(end, clock() + stall_s)
+    except TimeoutError as error:
+        raise _timed_out(request, "stopped sending") from error
+    except WireError as error:
+        raise _broke(request) from error
 
 
 def _timed_out(request: UpstreamRequest, what: str) -> ProviderTimeout:

@@ -1,0 +1,193 @@
+"""An answer on its way in: one reader waits for the bytes that a connection puts into it."""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from signalbox.llm_gateway.upstreams.wire.errors import AnswerTooLarge, WireError
+
+_FULL = 256 * 1024
+"""So many bytes that nobody has read make the connection pause: TCP then holds the provider back."""
+
+_CLOCK_S = 0.001
+"""An event loop's clock may stand still for so long: uvloop's counts milliseconds."""
+
+
+class AnswerHeaders(Mapping[str, str]):
+    """Headers by lower-case name; made of the raw ones when the first is asked for, as most never are."""
+
+    __slots__ = ("_named", "_raw")
+
+    def __init__(self, raw: list[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._named: dict[str, str] | None = None
+
+    def __getitem__(self, name: str) -> str:
+        return self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> dict[str, str]:
+        if self._named is None:
+            self._named = {
+                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._raw
+            }
+        return self._named
+
+
+class Source(Protocol):
+    """The connection that an answer comes by."""
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    def abort(self) -> None:
+        """End at once; the provider learns of it."""
+        ...
+
+
+class Answer:
+    """Status, headers, and a body that is read as it comes.
+
+    ``until`` is a time on the loop's clock; waiting longer raises ``TimeoutError``, after which the answer can only
+    be closed. What came before the connection broke is given out before the error is raised.
+    """
+
+    __slots__ = (
+        "_failure", "_loop", "_pieces", "_size", "_source", "_timer", "_timer_at", "_until", "_waiter",
+        "begun", "complete", "headers", "paused", "status",
+    )  # fmt: skip
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, source: Source) -> None:
+        self.status = 0
+        """0 until the head has come."""
+        self.headers = AnswerHeaders([])
+        self.begun = False
+        """Whether any byte has come."""
+        self.complete = False
+        self._loop = loop
+        self._source: Source | None = source
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self.paused = False
+        self._failure: WireError | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._until = 0.0
+
+    # For the reader.
+
+    async def head(self, until: float) -> None:
+        """Wait for status and headers. Raises BrokenOff, AnswerTooLarge and TimeoutError."""
+        while not self.status:
+            if self._failure is not None:
+                raise self._failure
+            await self._arrival(until)
+
+    async def chunk(self, until: float) -> bytes:
+        """All that has come of the body and was not read yet; empty at its end. Raises as ``head`` does."""
+        while not self._pieces:
+            if self._failure is not None:
+                raise self._failure
+            if self.complete:
+                return b""
+            await self._arrival(until)
+        pieces = self._pieces
+        self._pieces = []
+        self._size = 0
+        if self.paused:
+            self.paused = False
+            if self._source is not None:
+                self._source.resume()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def read(self, until: float, max_bytes: int) -> bytes:
+        """The rest of the body. Raises as ``head`` does; AnswerTooLarge has closed the answer."""
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self.chunk(until):
+            size += len(piece)
+            if size > max_bytes:
+                self.close()
+                raise AnswerTooLarge(f"more than {max_bytes} bytes")
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        """No more is wanted: ends the connection, unless the answer is whole."""
+        self._stop_timer()
+        source, self._source = self._source, None
+        if source is not None:
+            source.abort()
+
+    # For the connection.
+
+    def add(self, piece: bytes) -> None:
+        """A piece of the body has come."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._size > _FULL and not self.paused and self._source is not None:
+            self.paused = True
+            self._source.pause()
+
+    def end(self) -> None:
+        """The body is whole; the connection goes its own way."""
+        self.complete = True
+        self._over()
+
+    def fail(self, failure: WireError) -> None:
+        """There will be no more."""
+        self._failure = failure
+        self._over()
+
+    def wake(self) -> None:
+        """Let the reader look at what has come."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _over(self) -> None:
+        self._source = None
+        self._stop_timer()
+        self.wake()
+
+    async def _arrival(self, until: float) -> None:
+        self._until = until
+        if self._timer is None or until < self._timer_at:
+            self._stop_timer()
+            self._start_timer(until)
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _start_timer(self, at: float) -> None:
+        # A timer that is early is left alone and looks again when it fires: a stream needs one for many chunks.
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._time_passed)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._until - self._loop.time() > _CLOCK_S:
+            self._start_timer(self._until)
+        else:
+            waiter.set_exception(TimeoutError())
