@@ -1,5 +1,6 @@
-"""Every route of every service names the scope that it needs, or says that it is public."""
+"""Every route of every service names the scope that it needs, or says that it is public, and needs no thread."""
 
+import inspect
 from collections.abc import Iterator
 
 import pytest
@@ -15,11 +16,15 @@ from signalbox.contracts.identity import Scope
 DOCUMENTATION = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
 
 
-def requirements(dependant: Dependant) -> Iterator[Requires]:
-    if isinstance(dependant.call, Requires):
-        yield dependant.call
+def parts(dependant: Dependant) -> Iterator[object]:
+    """What a route calls: its endpoint and its dependencies."""
+    yield dependant.call
     for inner in dependant.dependencies:
-        yield from requirements(inner)
+        yield from parts(inner)
+
+
+def requirements(dependant: Dependant) -> Iterator[Requires]:
+    return (part for part in parts(dependant) if isinstance(part, Requires))
 
 
 @pytest.fixture(scope="module", params=SERVICE_NAMES)
@@ -53,3 +58,17 @@ def test_no_public_route_of_a_service_needs_the_service_scope(app: FastAPI) -> N
             assert all(found.scope is not Scope.SERVICE for found in requirements(route.dependant)), (
                 route.path
             )
+
+
+def test_no_request_goes_through_a_thread(app: FastAPI) -> None:
+    # FastAPI calls what is no coroutine in a thread: a tenth of a millisecond, and a queue under load.
+    called = [
+        part for route in app.routes if isinstance(route, APIRoute) for part in parts(route.dependant) if part
+    ]
+    assert len(called) >= 4
+    in_threads = [
+        part
+        for part in called
+        if not inspect.iscoroutinefunction(part if inspect.isfunction(part) else type(part).__call__)
+    ]
+    assert in_threads == []

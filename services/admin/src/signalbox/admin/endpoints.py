@@ -30,19 +30,19 @@ from signalbox.contracts.identity import Principal, Scope
 router = APIRouter(prefix="/admin/api/v1", tags=["admin"])
 
 
-def publisher_of(request: Request) -> Publisher:
+async def publisher_of(request: Request) -> Publisher:
     """The app's publisher."""
     publisher: Publisher = request.app.state.publisher
     return publisher
 
 
-def catalogue_of(request: Request) -> Catalogue:
+async def catalogue_of(request: Request) -> Catalogue:
     """The app's catalogue."""
     catalogue: Catalogue = request.app.state.catalogue
     return catalogue
 
 
-def keys_of(request: Request) -> Keys:
+async def keys_of(request: Request) -> Keys:
     """The app's keys."""
     keys: Keys = request.app.state.keys
     return keys

@@ -15,7 +15,7 @@ from signalbox.contracts.identity import Principal, Scope
 router = APIRouter(prefix="/internal/v1/admin", tags=["internal"])
 
 
-def following_of(request: Request) -> Following:
+async def following_of(request: Request) -> Following:
     """The app's change feed."""
     following: Following = request.app.state.following
     return following

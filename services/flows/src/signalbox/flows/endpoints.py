@@ -14,7 +14,7 @@ from signalbox.flows.service import FlowRuns
 router = APIRouter(prefix="/internal/v1/flows", tags=["flows"])
 
 
-def flow_runs(request: Request) -> FlowRuns:
+async def flow_runs(request: Request) -> FlowRuns:
     """The runs of this app."""
     runs: FlowRuns = request.app.state.flow_runs
     return runs

@@ -25,19 +25,19 @@ router = APIRouter(prefix="/llm/v1", tags=["models"], route_class=OpenAIRoute)
 Models = Annotated[Principal, Depends(RequiresModels())]
 
 
-def model_calls(request: Request) -> ModelCalls:
+async def model_calls(request: Request) -> ModelCalls:
     """The service behind the calls."""
     calls: ModelCalls = request.app.state.model_calls
     return calls
 
 
-def model_catalog(request: Request) -> Catalog:
+async def model_catalog(request: Request) -> Catalog:
     """The models that there are."""
     catalog: Catalog = request.app.state.catalog
     return catalog
 
 
-def usage_ledger(request: Request) -> Ledger:
+async def usage_ledger(request: Request) -> Ledger:
     """The ledger."""
     ledger: Ledger = request.app.state.ledger
     return ledger

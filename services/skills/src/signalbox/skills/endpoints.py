@@ -14,7 +14,7 @@ from signalbox.skills.service import SkillRuns
 router = APIRouter(prefix="/internal/v1/skills", tags=["skills"])
 
 
-def skill_runs(request: Request) -> SkillRuns:
+async def skill_runs(request: Request) -> SkillRuns:
     """The runs of this app."""
     runs: SkillRuns = request.app.state.skill_runs
     return runs

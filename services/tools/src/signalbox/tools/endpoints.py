@@ -12,7 +12,7 @@ from signalbox.tools.service import ToolCalls
 router = APIRouter(prefix="/internal/v1/tools", tags=["tools"])
 
 
-def tool_calls(request: Request) -> ToolCalls:
+async def tool_calls(request: Request) -> ToolCalls:
     """The calls of this app."""
     calls: ToolCalls = request.app.state.tool_calls
     return calls
