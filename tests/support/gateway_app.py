@@ -26,9 +26,9 @@ class RunningGateway:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.settings = GatewaySettings(data=directory, ollama_url="", database_url=None, **settings)
         self._file = directory / "llm_gateway.db"
-        self._listener = socket.socket()
-        self._listener.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = _listener(0)
+        self._port = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -53,19 +53,30 @@ class RunningGateway:
             assert not self._thread.is_alive()
             self._server = None
 
+    def restart(self) -> None:
+        """Another gateway over the same data, at the same address."""
+        self.stop()
+        self._listener = _listener(self._port)
+        self.start()
+
     def client(self, key: str = "local", **options: Any) -> OpenAI:
         return OpenAI(base_url=f"{self.url}/llm/v1", api_key=key, max_retries=0, **options)
 
     def rows(self, table: str = "ledger_calls") -> list[dict[str, Any]]:
         with contextlib.closing(sqlite3.connect(f"file:{self._file}?mode=ro", uri=True)) as connection:
             connection.row_factory = sqlite3.Row
-            return [
-                dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY created_at, call_id")
-            ]
+            return [dict(row) for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid")]
 
     def wait_for_rows(self, count: int) -> list[dict[str, Any]]:
         wait_for(lambda: len(self.rows()) >= count)
         return self.rows()
+
+
+def _listener(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    return listener
 
 
 def wait_for(condition: Callable[[], bool], timeout: float = DEADLINE_S) -> None:

@@ -3,15 +3,19 @@
 import asyncio
 import logging
 import os
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 from fastapi import FastAPI, Response
 
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import SignalboxError
+from signalbox.common.ids import now_ms
 from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
+from signalbox.common.storage import Database
 from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
@@ -27,6 +31,13 @@ from signalbox.llm_gateway.openai_http import openai_error_response
 from signalbox.llm_gateway.ports import Upstream
 from signalbox.llm_gateway.prices import Prices
 from signalbox.llm_gateway.repository import LedgerRepository
+from signalbox.llm_gateway.responses.asking import Asking
+from signalbox.llm_gateway.responses.background import BackgroundResponses
+from signalbox.llm_gateway.responses.endpoints import router as responses_router
+from signalbox.llm_gateway.responses.keeper import ResponseKeeper
+from signalbox.llm_gateway.responses.keeping import KeptResponses
+from signalbox.llm_gateway.responses.repository import ResponseRepository
+from signalbox.llm_gateway.responses.service import Responses
 from signalbox.llm_gateway.settings import GatewaySettings
 from signalbox.llm_gateway.upstreams import CompatibleUpstream, LitellmUpstream, ProviderHttp
 
@@ -51,6 +62,10 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     http = ProviderHttp()
     credentials = Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
+    calls = ModelCalls(
+        catalog, _upstreams(http, credentials), Prices(), ledger, platform.tracing.tracer("llm_gateway")
+    )
+    responses = _responses(settings, database, calls)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -60,6 +75,9 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             await ledger.start()
             stack.push_async_callback(ledger.close)
             stack.push_async_callback(http.close)
+            await responses.keeper.start()
+            stack.push_async_callback(responses.keeper.stop)
+            stack.push_async_callback(responses.background.stop)
             await feed.start()
             stack.push_async_callback(feed.stop)
             await catalog.start()
@@ -75,22 +93,50 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             settings=settings.model_copy(update={"max_body_bytes": settings.llm_max_body_bytes}),
             tracing=platform.tracing,
             authenticator=authenticator,
-            routers=[router, messages_router],
+            routers=[router, messages_router, responses_router],
             lifespan=lifespan,
             ready_checks={"database": database.ping},
             error_response=_error_response,
         )
     )
-    app.state.model_calls = ModelCalls(
-        catalog,
-        _upstreams(http, credentials),
-        Prices(),
-        ledger,
-        platform.tracing.tracer("llm_gateway"),
-    )
+    app.state.model_calls = calls
+    app.state.responses = responses.service
     app.state.catalog = catalog
     app.state.ledger = ledger
     return app
+
+
+class _ResponseParts(NamedTuple):
+    """What the endpoints call, and what runs beside them."""
+
+    service: Responses
+    background: BackgroundResponses
+    keeper: ResponseKeeper
+
+
+def _responses(settings: GatewaySettings, database: Database, calls: ModelCalls) -> _ResponseParts:
+    repository = ResponseRepository(database)
+    kept = KeptResponses(
+        repository,
+        kept_days=settings.responses_kept_days,
+        max_size=settings.llm_max_body_bytes,
+        clock=now_ms,
+    )
+    asking = Asking(calls)
+    background = BackgroundResponses(
+        f"llm_gateway-{secrets.token_hex(8)}",
+        repository,
+        kept,
+        asking,
+        at_most=settings.responses_max_background,
+        grace_s=settings.drain_seconds,
+    )
+    return _ResponseParts(
+        Responses(repository, kept, asking, background, now_ms),
+        background,
+        # Replicas share a Redis; without one a second process is refused the database.
+        ResponseKeeper(repository, background, now_ms, alone=settings.redis_url is None),
+    )
 
 
 def _catalog(settings: GatewaySettings, http: ProviderHttp, credentials: Credentials) -> Catalog:

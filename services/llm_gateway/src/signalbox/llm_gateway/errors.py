@@ -5,15 +5,20 @@
     SignalboxError
     ├── BadRequest
     │   ├── MalformedCall          400  the body is no chat or embeddings request
-    │   └── NotAChatModel          400  the model cannot do what the endpoint is for
+    │   ├── NotAChatModel          400  the model cannot do what the endpoint is for
+    │   ├── PreviousNotFound       400  the response that is to be continued is not there, or not whole
+    │   └── NotInBackground        400  only responses in the background can be cancelled or followed
     ├── NotFound
-    │   └── ModelNotFound          404  no deployment has the name
+    │   ├── ModelNotFound          404  no deployment has the name
+    │   └── ResponseNotFound       404  no such response, or not the caller's
     ├── Unavailable
+    │   ├── BackgroundFull         503  too many responses run in the background
     │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
     │   └── ProviderUnreachable    503  no connection to the provider
     ├── ProviderTimeout            504  the provider took longer than it may
     ├── ProviderBroke              502  the provider's answer broke off or is none
     ├── AnswerInvalid              502  a model without tools or JSON mode failed the prompted fallback twice
+    ├── ResponseInterrupted        500  the process that worked on a background response is gone
     ├── BadDeployment              500  a deployment's settings cannot work
     └── ProviderRefused                 the provider's own error: its status, message and code
 """
@@ -41,6 +46,39 @@ class ModelNotFound(NotFound):
     """No deployment has the name."""
 
     code: ClassVar[str] = "model_not_found"
+
+
+class PreviousNotFound(BadRequest):
+    """The response that is to be continued is not there, or has no answer that could be continued."""
+
+    code: ClassVar[str] = "previous_response_not_found"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, pointer="/previous_response_id")
+
+
+class NotInBackground(BadRequest):
+    """Only responses that were created with ``background: true`` can be cancelled or followed."""
+
+    code: ClassVar[str] = "not_in_background"
+
+
+class ResponseNotFound(NotFound):
+    """There is no such response, or it is not the caller's."""
+
+    code: ClassVar[str] = "response_not_found"
+
+
+class BackgroundFull(Unavailable):
+    """This process works on as many background responses as it may."""
+
+    code: ClassVar[str] = "background_full"
+
+
+class ResponseInterrupted(SignalboxError):
+    """The process that worked on a background response stopped or died."""
+
+    code: ClassVar[str] = "response_interrupted"
 
 
 class LedgerFull(Unavailable):

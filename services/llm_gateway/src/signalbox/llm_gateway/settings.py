@@ -45,6 +45,10 @@ class GatewaySettings(CommonSettings):
     """Default model of embeddings."""
     llm_max_body_bytes: int = Field(default=33_554_432, ge=1024)
     """A larger model call is answered with 413; images are sent inside it."""
+    responses_kept_days: int = Field(default=30, ge=1)
+    """Days for which responses of the Responses API can be read and continued; then they are deleted."""
+    responses_max_background: int = Field(default=256, ge=1)
+    """Background responses that one process works on at a time; more are refused (503)."""
     ledger_max_waiting: int = Field(default=20_000, ge=1)
     """Ledger rows that may wait for the database; with more, calls are refused (503)."""
 

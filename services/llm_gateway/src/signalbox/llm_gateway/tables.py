@@ -67,3 +67,38 @@ ATTEMPTS = Table(
     Column("created_at", BigInteger, nullable=False),
 )
 """One row per attempt at a provider, numbered from 1 in its call."""
+
+RESPONSES = Table(
+    "llm_responses",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("response_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("background", BigInteger, nullable=False),
+    Column("previous_response_id", Text),
+    Column("input", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("owner", Text),
+    Column("heartbeat_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("llm_responses_owner", "owner", "heartbeat_at"),
+    Index("llm_responses_expires", "expires_at"),
+)
+"""Responses that their caller may read again: ``input`` and ``response`` are JSON, content of the caller's.
+
+``owner`` is the process that works on it; without one it is over. Who writes its end takes it from the owner, so there
+is one end.
+"""
+
+RESPONSE_EVENTS = Table(
+    "llm_response_events",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("response_id", Text, primary_key=True),
+    Column("first_number", BigInteger, primary_key=True),
+    Column("last_number", BigInteger, nullable=False),
+    Column("events", Text, nullable=False),
+)
+"""The events of background responses, some in a row, one JSON document a line, numbered without a gap."""

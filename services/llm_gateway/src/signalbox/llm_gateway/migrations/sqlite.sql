@@ -1,4 +1,4 @@
--- All tables of llm_gateway at revision 0001, for a new SQLite file. Made from the revisions by
+-- All tables of llm_gateway at revision 0002, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_llm_gateway (
     version_num VARCHAR(32) NOT NULL,
@@ -62,4 +62,29 @@ CREATE TABLE ledger_attempts (
     created_at BIGINT NOT NULL,
     PRIMARY KEY (tenant, call_id, number)
 );
-INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0001');
+CREATE TABLE llm_responses (
+    tenant TEXT NOT NULL,
+    response_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    status TEXT NOT NULL,
+    background BIGINT NOT NULL,
+    previous_response_id TEXT,
+    input TEXT NOT NULL,
+    response TEXT NOT NULL,
+    owner TEXT,
+    heartbeat_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, response_id)
+);
+CREATE INDEX llm_responses_owner ON llm_responses (owner, heartbeat_at);
+CREATE INDEX llm_responses_expires ON llm_responses (expires_at);
+CREATE TABLE llm_response_events (
+    tenant TEXT NOT NULL,
+    response_id TEXT NOT NULL,
+    first_number BIGINT NOT NULL,
+    last_number BIGINT NOT NULL,
+    events TEXT NOT NULL,
+    PRIMARY KEY (tenant, response_id, first_number)
+);
+INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0002');

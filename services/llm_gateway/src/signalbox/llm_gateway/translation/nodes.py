@@ -55,6 +55,12 @@ class Node:
             raise self.wrong("must be a whole number of at least 1")
         return self.value
 
+    def one_of(self, *choices: str) -> str:
+        """The value as one of some texts."""
+        if self.value not in choices:
+            raise self.wrong(f"must be one of {', '.join(choices)}")
+        return str(self.value)
+
     def kind(self) -> str:
         """The ``type`` of an object."""
         return self.member("type").text()
