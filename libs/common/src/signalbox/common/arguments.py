@@ -5,6 +5,8 @@ slow. A ``$ref`` reaches inside the schema only.
 """
 
 from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from signalbox.common.errors import ValidationFailed
@@ -37,6 +39,12 @@ def compile_schema(schema: JsonSchema) -> Validator:
     from signalbox.common import argument_checks  # noqa: PLC0415
 
     return argument_checks.compiled(schema)
+
+
+def load_checks() -> None:
+    """Import what the first schema needs, so that no call waits for that; for a thread of an idle process."""
+    if find_spec("jsonschema") is not None:
+        import_module("signalbox.common.argument_checks")
 
 
 def check(validator: Validator, value: Any) -> list[ProblemError]:

@@ -1,4 +1,7 @@
-"""The tools of one snapshot, compiled once: schemas, templates and expressions are not touched again per call."""
+"""The tools of one snapshot, each compiled once, with its first call: schemas, templates and expressions.
+
+Not when the snapshot is loaded, because a process is ready sooner without what checks JSON schemas.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -46,7 +49,9 @@ class Registry:
     ) -> None:
         self._templates = Templates()
         self._variables = effective_variables(config.variables, overrides)
-        self._tools = {tool.id: self._compile(tool, functions) for tool in config.tools}
+        self._functions = functions
+        self._tools = {tool.id: tool for tool in config.tools}
+        self._compiled: dict[str, CompiledTool] = {}
 
     def get(self, tool_id: str) -> CompiledTool:
         """A tool.
@@ -54,10 +59,13 @@ class Registry:
         Raises:
             CallFailed: the workflow has none of this name.
         """
-        tool = self._tools.get(tool_id)
-        if tool is None:
-            raise CallFailed("not_found", f"The workflow has no tool '{tool_id}'.")
-        return tool
+        compiled = self._compiled.get(tool_id)
+        if compiled is None:
+            tool = self._tools.get(tool_id)
+            if tool is None:
+                raise CallFailed("not_found", f"The workflow has no tool '{tool_id}'.")
+            compiled = self._compiled[tool_id] = self._compile(tool)
+        return compiled
 
     def values(self, tool: CompiledTool, given: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
         """What the tool's templates see: checked arguments joined with those taken from the session.
@@ -88,17 +96,15 @@ class Registry:
             raise CallFailed("refused", error.detail) from error
         return {**values, "arguments": {**arguments, **session}}
 
-    def _compile(self, tool: Tool, functions: Mapping[str, RegisteredFunction]) -> CompiledTool:
+    def _compile(self, tool: Tool) -> CompiledTool:
         try:
             validator = compile_schema(visible_parameters(tool))
         except SignalboxError as error:
             reason = f"The parameters of tool '{tool.id}' are no usable JSON schema: {error.detail}"
             return CompiledTool(tool, compile_schema({}), reason)
-        return CompiledTool(tool, validator, self._source(tool, functions))
+        return CompiledTool(tool, validator, self._source(tool))
 
-    def _source(
-        self, tool: Tool, functions: Mapping[str, RegisteredFunction]
-    ) -> HttpCall | FunctionCall | str:
+    def _source(self, tool: Tool) -> HttpCall | FunctionCall | str:
         write = tool.effect == "write"
         if tool.request is not None:
             try:
@@ -116,7 +122,7 @@ class Registry:
             except SignalboxError as error:
                 return f"The request of tool '{tool.id}' cannot be used: {error.detail}"
         if tool.python is not None:
-            function = functions.get(tool.python)
+            function = self._functions.get(tool.python)
             if function is None:
                 return f"The function '{tool.python}' of tool '{tool.id}' is not installed in this service."
             return FunctionCall(

@@ -101,6 +101,7 @@ def run_app(
     """
     import uvicorn
 
+    from signalbox.common.arguments import load_checks
     from signalbox.common.cli.refusal import RefusalKept
     from signalbox.common.settings import CommonSettings
     from signalbox.common.telemetry import configure_logging
@@ -128,7 +129,8 @@ def run_app(
                 await draining
 
     def load_in_background() -> None:
-        asyncio.get_running_loop().run_in_executor(None, load_http_client)
+        for load in (load_http_client, load_checks):
+            asyncio.get_running_loop().run_in_executor(None, load)
 
     guarded = LocalHostsOnly(asgi_app, settings.hosts) if settings.auth == "local" else asgi_app
     app_inside = RefusalKept(guarded)
