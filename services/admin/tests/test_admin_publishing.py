@@ -70,6 +70,17 @@ async def test_publishing_the_same_document_again_changes_nothing(admin):
     assert len(await admin.rows(AUDIT)) == 3
 
 
+async def test_what_was_found_right_and_built_is_not_checked_again(admin, monkeypatch):
+    publisher, checked = publisher_of(admin.app), []
+    check = publisher._check
+    monkeypatch.setattr(publisher, "_check", lambda given: checked.append(given) or check(given))
+    await admin.publish(document())
+    await admin.publish(document())
+    assert checked == [document()]
+    await admin.publish(document(greeting="Hello"))
+    assert checked == [document(), document(greeting="Hello")]
+
+
 async def test_each_change_is_a_release_and_a_rollback_is_one_too(admin):
     first = await admin.publish(document(), message="one")
     second = await admin.publish(document(greeting="Hello"), message="two")

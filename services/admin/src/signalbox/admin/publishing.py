@@ -15,7 +15,7 @@ from signalbox.admin.ports import Builder, ConfigStore, DocumentCheck
 from signalbox.admin.records import AuditEntry, Snapshot
 from signalbox.admin.releasing import Releasing
 from signalbox.common.clients import ServiceCallFailed
-from signalbox.common.document_errors import DocumentTooLarge
+from signalbox.common.document_errors import DocumentTooLarge, DocumentUnreadable
 from signalbox.common.documents import config_hash
 from signalbox.common.ids import now_ms
 from signalbox.common.transport import HopError
@@ -76,7 +76,32 @@ class Publisher:
             BuilderUnavailable: the Workflow service is down; the snapshot is stored, to be published again.
             ReplicasNotReady: a replica could not load it; it is built, and not active.
         """
-        found = await asyncio.to_thread(self._examine, request.document)
+        built, changed = await self._known(principal, request.document), False
+        if built is None:
+            built, changed = await self._keep(principal, request.document)
+        if not request.activate:
+            return PublishReply(snapshot=built.view(), changed=changed)
+        return await self._activate(principal, built, request.environment, request.message)
+
+    async def _known(self, principal: Principal, document: dict[str, Any]) -> Snapshot | None:
+        """The snapshot of a document that was found right and was built before: it need not be looked at again.
+
+        That makes a start with a workflow folder quick, where most often nothing was saved in between.
+        """
+        try:
+            name, _ = await asyncio.to_thread(config_hash, document)
+        except DocumentUnreadable:
+            return None  # the check says where
+        snapshot = await self._config.snapshot(principal.tenant, name)
+        if snapshot is None or snapshot.state == "stored":
+            return None
+        if not principal.may_use(snapshot.workflow_id):
+            raise WorkflowForbidden(snapshot.workflow_id)
+        return snapshot
+
+    async def _keep(self, principal: Principal, document: dict[str, Any]) -> tuple[Snapshot, bool]:
+        """Check, store and build a document; gives its snapshot, and whether it is new."""
+        found = await asyncio.to_thread(self._examine, document)
         if found.config is None:
             raise InvalidDocument(found.errors)
         if not principal.may_use(found.config.workflow_id):
@@ -86,22 +111,19 @@ class Publisher:
             config_hash=found.config_hash,
             workflow_id=found.config.workflow_id,
             name=found.config.name,
-            schema_version=request.document.get("schema_version", SCHEMA_VERSION),
+            schema_version=document.get("schema_version", SCHEMA_VERSION),
             size=len(found.canonical),
             state="stored",
             warnings=tuple(found.warnings),
             created_at=now_ms(),
             created_by=principal.subject,
         )
-        document = found.canonical.decode()
+        canonical = found.canonical.decode()
         audit = AuditEntry.by(
             principal, "snapshot.store", snapshot.config_hash, workflow_id=snapshot.workflow_id
         )
-        stored = await self._config.add_snapshot(snapshot, document, audit)
-        built = await self._build(principal, stored, document)
-        if not request.activate:
-            return PublishReply(snapshot=built.view(), changed=stored is snapshot)
-        return await self._activate(principal, built, request.environment, request.message)
+        stored = await self._config.add_snapshot(snapshot, canonical, audit)
+        return await self._build(principal, stored, canonical), stored is snapshot
 
     async def activate(
         self, principal: Principal, workflow_id: str, request: ActivateRequest
