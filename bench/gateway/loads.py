@@ -115,6 +115,11 @@ class Figure:
     first_error: str
 
     @property
+    def per_core(self) -> float:
+        """Calls for each CPU second of the subject: its RPS on a core of its own, whatever else ran on it."""
+        return self.count / self.cpu_s if self.cpu_s else 0.0
+
+    @property
     def cpu_per_1000(self) -> float:
         """CPU seconds of the subject for 1,000 calls."""
         return self.cpu_s / self.count * 1000 if self.count else float("inf")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 import redis
@@ -129,6 +130,8 @@ def gateway(place: Place) -> Iterator[Subject]:
             check=_Stores(environment["SIGNALBOX_DATABASE_URL"], store).check,
         )
         command = signalbox_command("serve", "llm_gateway", "--host", HOST, "--port", str(port))
+        if place.profile is not None:
+            command[1:3] = [str(Path(__file__).with_name("sampled.py")), str(place.profile)]
         with place.running(subject, command, env=environment) as running:
             yield running
     finally:

@@ -21,7 +21,8 @@ from signalbox_local.redis import RedisServer
 HERE = Path(__file__).resolve().parent
 LITELLM = ("litellm[proxy]==1.106.2", "uvloop", "httptools")
 TENSORZERO = ("tensorzero==2026.6.0",)
-PORTKEY = "@portkey-ai/gateway@1.15.2"
+PORTKEY = ("@portkey-ai/gateway@1.15.2", "@hono/node-server@1.14.2")
+"""Streams fail with a later node-server ("TypeError: immutable"): Portkey-AI/gateway, issue 1389."""
 
 _MASTER_KEY = "sk-bench"
 
@@ -52,17 +53,14 @@ def _python_with(place: Place, name: str, packages: Sequence[str]) -> Path:
     uv = _uv()
     if uv is not None:
         _run(name, [uv, "venv", "--quiet", "--python", sys.executable, str(directory)])
-        _run(name, [uv, "pip", "install", "--quiet", "--python", str(python), *packages])
+        _run(
+            name, [uv, "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *packages]
+        )
     else:
         _run(name, [sys.executable, "-m", "venv", str(directory)])
         _run(name, [str(python), "-m", "pip", "install", "--quiet", *packages])
     complete.touch()
     return python
-
-
-def profiler(place: Place) -> Path:
-    """The ``py-spy`` command, installed into the cache."""
-    return _python_with(place, "py-spy", ("py-spy",)).with_name("py-spy")
 
 
 @contextmanager
@@ -172,13 +170,13 @@ def portkey(place: Place) -> Iterator[Subject]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise Missing("Portkey needs Node and npm, which are not here")
-    directory = place.cache / f"portkey-{PORTKEY.rpartition('@')[2]}"
+    directory = place.cache / f"portkey-{PORTKEY[0].rpartition('@')[2]}"
     complete = directory / ".complete"
     if not complete.exists():
-        print(f"  installing {PORTKEY} into {directory} ...", flush=True)
+        print(f"  installing {', '.join(PORTKEY)} into {directory} ...", flush=True)
         directory.mkdir(parents=True, exist_ok=True)
         options = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--prefix", str(directory))
-        _run("portkey", [npm, "install", *options, PORTKEY], cwd=directory)
+        _run("portkey", [npm, "install", *options, *PORTKEY], cwd=directory)
         complete.touch()
     port = free_port()
     script = directory / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"

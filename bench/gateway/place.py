@@ -24,11 +24,12 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One run: a directory for its files, the cache of installed peers, and the provider's port."""
+    """One run: a directory for its files, the cache of installed peers, the provider's port, where a profile goes."""
 
     directory: Path
     cache: Path
     provider_port: int
+    profile: Path | None = None
 
     @property
     def provider_url(self) -> str:

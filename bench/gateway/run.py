@@ -8,20 +8,21 @@ adds. A figure is called invalid when the subject was not the saturated one, and
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 from loads import LOADS, QUICK_LOADS, Figure, Load, Subject, measure
 from machine import CORES, LOAD_CORE, SUBJECT_CORE, on_core
 from ours import NAME, gateway
-from peers import litellm, litellm_redis, nginx, portkey, profiler, tensorzero
+from peers import litellm, litellm_redis, nginx, portkey, tensorzero
 from place import Missing, Place, Starter
-from report import DIRECT, print_load, print_targets, targets
+from profiling import sampled
+from report import DIRECT, print_load
+from targets import targets
 from tools import cache_directory, command_of
 
 from signalbox_local.errors import LocalError
@@ -37,6 +38,8 @@ SUBJECTS: Mapping[str, Starter] = {
     "portkey": portkey,
     "tensorzero": tensorzero,
 }
+
+_WARM_UP_CONNECTIONS = 16
 
 
 @contextmanager
@@ -56,37 +59,25 @@ def measure_all(
     """Every load on one subject, and a look into its books."""
     figures: dict[Load, Figure] = {}
     answered = sent = 1
-    for load in loads:
-        figure = figures[load] = measure(command, subject, load, seconds)
+    # What is loaded, compiled or connected at the first calls of a kind belongs to no load.
+    warm_up = {load.chunks > 0: load for load in loads if load.connections <= _WARM_UP_CONNECTIONS}
+    for number, load in enumerate((*warm_up.values(), *loads)):
+        figure = measure(command, subject, load, seconds)
         answered += figure.answered
         sent += figure.answered + figure.errors + load.connections
-        print(f"  {subject.name:<15}{load.title:<36}{figure.rps:>8.0f} RPS", flush=True)
+        if number >= len(warm_up):
+            figures[load] = figure
+            print(f"  {subject.name:<15}{load.title:<36}{figure.rps:>8.0f} RPS", flush=True)
     for sentence in subject.check(answered, sent):
         print(f"  {subject.name}: {sentence}")
     return figures
 
 
-@contextmanager
-def profiled(place: Place, subject: Subject, output: Path | None, seconds: float) -> Iterator[None]:
-    """With an ``output``, samples what our gateway computes meanwhile and writes it there (py-spy, speedscope)."""
+def profiled(subject: Subject, output: Path | None) -> AbstractContextManager[None]:
+    """Samples our gateway meanwhile, if the caller wants to see that."""
     if output is None or subject.name != NAME:
-        yield
-        return
-    options = [
-        "--format",
-        "speedscope",
-        "--rate",
-        "500",
-        "--duration",
-        str(int(seconds)),
-        "--output",
-        str(output),
-    ]
-    spy = subprocess.Popen([str(profiler(place)), "record", *options, "--pid", str(subject.pids[0])])
-    try:
-        yield
-    finally:
-        spy.wait(seconds + 60)
+        return nullcontext()
+    return sampled(subject.pids[0], output)
 
 
 def arguments() -> argparse.Namespace:
@@ -99,12 +90,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="half the loads, 2 s each")
     parser.add_argument("--json", type=Path, help="also write every figure here")
-    parser.add_argument(
-        "--profile", type=Path, help="sample our gateway with py-spy and write a speedscope file"
-    )
-    parser.add_argument(
-        "--nice", type=int, default=0, help="of all it starts; below 0 on a machine that others use"
-    )
+    parser.add_argument("--profile", type=Path, help="sample our gateway, and write the folded stacks here")
     wanted = parser.parse_args()
     wanted.only = [name for name in wanted.only.split(",") if name]
     if unknown := set(wanted.only) - set(SUBJECTS):
@@ -129,7 +115,6 @@ def main() -> None:
     load_command, provider_command = command_of("load", cache), command_of("provider", cache)
     # The bench itself must not take time from a subject.
     os.sched_setaffinity(0, {LOAD_CORE})
-    os.setpriority(os.PRIO_PROCESS, 0, wanted.nice)
     figures: dict[str, dict[Load, Figure]] = {}
     subjects: dict[str, Subject] = {}
     print(
@@ -140,21 +125,23 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="sb-bench-") as temporary,
         provider(Path(temporary), provider_command) as port,
     ):
-        place = Place(Path(temporary), cache, port)
+        place = Place(Path(temporary), cache, port, wanted.profile and wanted.profile.absolute())
         figures[DIRECT] = measure_all(Subject(DIRECT, port), loads, load_command, seconds)
         for name in wanted.only:
             try:
                 with SUBJECTS[name](place) as subject:
                     print(f"  {name}: first right answer {subject.ready_s:.2f} s after its start", flush=True)
                     subjects[name] = subject
-                    with profiled(place, subject, wanted.profile, len(loads) * seconds):
+                    with profiled(subject, wanted.profile):
                         figures[name] = measure_all(subject, loads, load_command, seconds)
             except (Missing, LocalError) as error:
                 first, *rest = str(error).splitlines()
                 print(f"  {name} is left out: {first}", *rest[-5:], sep="\n    ", flush=True)
     for load in loads:
         print_load(load, figures)
-    print_targets(targets(figures, subjects))
+    print("\nTargets that this run can judge")
+    for target in targets(figures, subjects):
+        print(f"  {target}")
     if wanted.json is not None:
         told = {
             name: {load.title: asdict(figure) for load, figure in measured.items()}
