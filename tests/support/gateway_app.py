@@ -21,10 +21,10 @@ DEADLINE_S = 10.0
 
 
 class RunningGateway:
-    """A gateway that serves on a free port in a thread, with its ledger in a SQLite file."""
+    """A gateway that serves on a free port in a thread, with its ledger in a SQLite file, if not told another."""
 
     def __init__(self, directory: Path, **settings: Any) -> None:
-        self.settings = GatewaySettings(data=directory, ollama_url="", database_url=None, **settings)
+        self.settings = GatewaySettings(data=directory, ollama_url="", **{"database_url": None, **settings})
         self._file = directory / "llm_gateway.db"
         self._listener = _listener(0)
         self._port = self._listener.getsockname()[1]

@@ -22,7 +22,7 @@ HEARTBEAT_S = 5.0
 SILENT_S = 30.0
 """A process that was not heard of for this long is taken for dead, and its responses have failed."""
 
-_SWEEP_S = 10.0
+_SWEEP_S = 5.0
 _EXPIRE_S = 60.0
 _BATCH = 100
 

@@ -76,6 +76,7 @@ class ResponsesRequest:
                 raise found.wrong(sentence)
         items = input_items(body.member("input"))
         chat_messages(Node(items, "/input"))  # wrong content is said before anything is called
+        fields = _chat_fields(body)
         background, store = _flag(body, "background"), _flag(body, "store", default=True)
         if background and not store:
             raise body.member("store").wrong("a background response must be stored; leave store out")
@@ -93,7 +94,7 @@ class ResponsesRequest:
             shows_reasoning=summary is not None,
             repeated=_repeated(body) | {"model": asked.model, "background": background, "store": store},
             _instructions=None if instructions is None else instructions.text(),
-            _fields=_chat_fields(body),
+            _fields=fields,
         )
 
     def chat(self, items: list[Json], *, stream: bool) -> ResponsesBody:
