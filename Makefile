@@ -17,10 +17,10 @@ export UV_PYTHON_DOWNLOADS ?= never
 
 ##@ Use it
 .PHONY: run services ask doctor
-run: .venv/.synced ## Start everything in one process, with the example shop (PORT=8000)
+run: .venv/.compiled ## Start everything in one process, with the example shop (PORT=8000)
 	@$(RUN) python -m signalbox_local run --port $(PORT)
 
-services: .venv/.synced ## Start six services on PostgreSQL and Redis behind Traefik (PORT=8000)
+services: .venv/.compiled ## Start six services on PostgreSQL and Redis behind Traefik (PORT=8000)
 	@$(RUN) python -m signalbox_local services --port $(PORT)
 
 ask: .venv/.synced ## Ask a question: make ask Q="where is my order 1042?"
@@ -72,20 +72,24 @@ test-all: .venv/.synced ## The same, and the fault suites
 test-long: .venv/.synced ## The soaks at full length
 	$(RUN) pytest $(PYTEST) -m soak
 
-bench: .venv/.synced ## Cases R and F in both shapes, as ratios to the bare endpoint
+bench: .venv/.compiled ## Cases R and F in both shapes, as ratios to the bare endpoint
 	$(RUN) python bench/turns/run.py
 
-bench-gateway: .venv/.synced ## The gateway beside nginx, LiteLLM, Portkey, TensorZero (BENCH="--quick --only nginx,signalbox")
+bench-gateway: .venv/.compiled ## The gateway beside nginx, LiteLLM, Portkey, TensorZero (BENCH="--quick --only nginx,signalbox")
 	$(RUN) python bench/gateway/run.py $(BENCH)
 
 ##@ Set-up
 .PHONY: setup clean help
-setup: .venv/.synced ## Install everything into .venv
+setup: .venv/.compiled ## Install everything into .venv
 
 .venv/.synced: uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(UV)
 	@echo "Installing the workspace into .venv (about a minute on a fresh machine) ..."
 	$(UV) sync --frozen --compile-bytecode
-	@# Compiled here and not at the first start, which would take twice as long, and every start where bytecode is not kept.
+	@touch $@
+
+# Compiled when a source is newer, and not at the start, which would take twice as long, and every start where bytecode
+# is not kept (PYTHONDONTWRITEBYTECODE).
+.venv/.compiled: .venv/.synced $(shell find $(wildcard */*/src) -name '*.py')
 	@.venv/bin/python -m compileall -q $(wildcard */*/src)
 	@touch $@
 
