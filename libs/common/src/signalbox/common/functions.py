@@ -4,7 +4,6 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 import orjson
@@ -12,6 +11,7 @@ import orjson
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import DeadlineExceeded, SignalboxError
 from signalbox.common.http_calls.errors import CallFailed
+from signalbox.common.installed import registered
 from signalbox.contracts.context import CallContext
 
 TOOLS_GROUP = "signalbox.tools"
@@ -25,7 +25,7 @@ RegisteredFunction = Callable[[Mapping[str, Any], CallContext], Any | Awaitable[
 def installed_functions(group: str) -> dict[str, RegisteredFunction]:
     """The functions of an entry point group by name; one that cannot be imported is left out and logged."""
     functions: dict[str, RegisteredFunction] = {}
-    for point in entry_points(group=group):
+    for point in registered(group):
         try:
             functions[point.name] = point.load()
         except Exception:  # noqa: BLE001 - logged with its traceback

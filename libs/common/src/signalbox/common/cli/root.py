@@ -2,13 +2,13 @@
 
 import gc
 import sys
-from importlib.metadata import entry_points
 
 import typer
 from pydantic import ValidationError
 
 from signalbox.common.cli import ask, dialogues, documents, migrate, models, serve
 from signalbox.common.errors import SignalboxError
+from signalbox.common.installed import registered
 
 COMMANDS_GROUP = "signalbox.commands"
 
@@ -23,7 +23,7 @@ def build_cli() -> typer.Typer:
         add_completion=False,
     )
     parts = [documents.app, ask.app, dialogues.app, models.app, serve.app, migrate.app]
-    parts += [point.load() for point in sorted(entry_points(group=COMMANDS_GROUP), key=lambda p: p.name)]
+    parts += [point.load() for point in sorted(registered(COMMANDS_GROUP), key=lambda p: p.name)]
     for part in parts:
         root.registered_commands += part.registered_commands
         root.registered_groups += part.registered_groups

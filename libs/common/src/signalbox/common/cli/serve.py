@@ -5,12 +5,12 @@ import gc
 import os
 import socket
 from collections.abc import Awaitable, Callable
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from signalbox.common.errors import NotFound, SignalboxError
+from signalbox.common.installed import registered
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -76,7 +76,7 @@ def load_factory(service: str) -> "Callable[..., FastAPI]":
     Raises:
         NotFound: no such service is installed; the sentence names those that are.
     """
-    installed = {point.name: point for point in entry_points(group=SERVICES_GROUP)}
+    installed = {point.name: point for point in registered(SERVICES_GROUP)}
     if service not in installed:
         raise NotFound(
             f"No service '{service}' is installed here; there are: {', '.join(sorted(installed))}."

@@ -3,8 +3,9 @@
 import importlib
 import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
+
+from signalbox.common.installed import registered
 
 GROUP = "signalbox.migrations"
 SQLITE_SCRIPT = "sqlite.sql"
@@ -46,7 +47,7 @@ class MigrationSource:
 
 def discover() -> list[MigrationSource]:
     """The migrations of all installed services, by name."""
-    found = [MigrationSource(point.name, point.value) for point in entry_points(group=GROUP)]
+    found = [MigrationSource(point.name, point.value) for point in registered(GROUP)]
     return sorted(found, key=lambda source: source.service)
 
 
