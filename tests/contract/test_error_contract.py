@@ -89,7 +89,7 @@ def test_a_wrong_method_is_405(client: PublicApi, path: str) -> None:
     assert (problem.status, problem.code) == (405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("path", ["/api/v1/nothing", "/admin/api/v1/nothing", "/llm/v1/nothing"])
+@pytest.mark.parametrize("path", ["/api/v1/nothing", "/admin/api/v1/nothing"])
 def test_an_unknown_route_of_a_service_is_404(client: PublicApi, path: str) -> None:
     assert client.problem("GET", path).code == "not_found"
 

@@ -16,7 +16,7 @@ from signalbox.common.ids import now_ms
 from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.storage import Database
-from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.common.web import ServiceParts, create_service_app, problem_response
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.demo import DemoUpstream
@@ -158,8 +158,10 @@ def _upstreams(http: ProviderHttp, credentials: Credentials) -> dict[UpstreamKin
 
 
 def _error_response(error: SignalboxError, path: str | None) -> Response:
-    """The answer to a request that failed before its route was reached."""
-    if path is not None and (path == MESSAGES or path.startswith(f"{MESSAGES}/")):
+    """The answer to a request that failed outside of a route, as the clients of its path expect it."""
+    if path is None or not path.startswith("/llm/"):
+        return problem_response(error, path)
+    if path == MESSAGES or path.startswith(f"{MESSAGES}/"):
         return anthropic_error_response(error)
     return openai_error_response(error)
 

@@ -14,8 +14,8 @@ from signalbox.common.settings import CommonSettings
 from signalbox.common.telemetry.metrics import METRICS_TYPE, Metrics, render_metrics
 from signalbox.common.telemetry.tracing import Tracing
 from signalbox.common.web.disconnect import CancelOnDisconnect
-from signalbox.common.web.middleware import ErrorResponse, RequestMiddleware
-from signalbox.common.web.problems import install_problem_handlers, problem_response
+from signalbox.common.web.middleware import RequestMiddleware
+from signalbox.common.web.problems import ErrorResponse, install_problem_handlers, problem_response
 from signalbox.contracts.admin import ServiceName
 
 ReadyCheck = Callable[[], Awaitable[None]]
@@ -44,7 +44,7 @@ class ServiceParts:
     ready_checks: Mapping[str, ReadyCheck] = field(default_factory=dict)
     metrics: Metrics | None = None
     error_response: ErrorResponse = problem_response
-    """Renders what goes wrong before a route is reached, for services that speak someone else's protocol."""
+    """Renders what goes wrong outside of a route, for services that speak someone else's protocol."""
 
 
 def create_service_app(parts: ServiceParts) -> FastAPI:
@@ -62,7 +62,7 @@ def create_service_app(parts: ServiceParts) -> FastAPI:
     app.state.authenticator = parts.authenticator
     app.state.metrics = metrics
     app.state.ready_checks = dict(parts.ready_checks)
-    install_problem_handlers(app)
+    install_problem_handlers(app, parts.error_response)
     serve_routes(app, _health_router(app, metrics), *parts.routers)
     app.add_middleware(CancelOnDisconnect)
     app.add_middleware(

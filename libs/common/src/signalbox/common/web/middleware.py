@@ -3,31 +3,28 @@
 import logging
 import re
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from signalbox.common.context import DEFAULT_TIMEOUT_MS, Deadline, RequestContext, enter_request
-from signalbox.common.errors import PayloadTooLarge, SignalboxError
+from signalbox.common.errors import BadRequest, PayloadTooLarge, SignalboxError
 from signalbox.common.ids import new_id
 from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.telemetry.tracing import extract_context
-from signalbox.common.web.problems import problem_response
+from signalbox.common.web.problems import ErrorResponse, problem_response
 from signalbox.contracts import headers as names
 
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _MAX_TIMEOUT_MS = 3_600_000
+_TIMEOUT_MS = names.TIMEOUT_MS.encode()
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNTRACED = frozenset({"/live", "/ready", "/metrics", "/openapi.json"})
-
-ErrorResponse = Callable[[SignalboxError, str | None], Response]
-"""The answer to a request for a path that failed with an error."""
 
 
 class RequestMiddleware:
@@ -69,8 +66,9 @@ class RequestMiddleware:
     async def _serve(self, scope: Scope, exchange: "_Exchange", span: trace.Span) -> None:
         started = time.perf_counter()
         try:
-            if exchange.declared_too_large():
-                await exchange.fail(exchange.too_large(), self._error_response)
+            refusal = exchange.refusal()
+            if refusal is not None:
+                await exchange.fail(refusal, self._error_response)
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except SignalboxError as error:
@@ -113,13 +111,16 @@ class _Exchange:
         self.started = False
         self.status = 499  # nothing was sent: the client had left
 
-    def declared_too_large(self) -> bool:
-        """Whether the content-length header alone says that the body is too large."""
+    def refusal(self) -> SignalboxError | None:
+        """What the headers alone have wrong: a body that they say is too large, a time that is none."""
         for key, value in self._scope["headers"]:
             if key == b"content-length":
                 digits = value.decode("latin-1")
-                return bool(_DIGITS.fullmatch(digits)) and int(digits) > self._limit
-        return False
+                if _DIGITS.fullmatch(digits) and int(digits) > self._limit:
+                    return self.too_large()
+            elif key == _TIMEOUT_MS and not _DIGITS.fullmatch(value.decode("latin-1")):
+                return BadRequest("Signalbox-Timeout-Ms is a whole number of milliseconds, such as 30000.")
+        return None
 
     def too_large(self) -> PayloadTooLarge:
         """The error for a body over the limit."""

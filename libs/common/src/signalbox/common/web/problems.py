@@ -1,6 +1,7 @@
 """The one place where errors become RFC 9457 problem details."""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +17,9 @@ from signalbox.common.telemetry.tracing import current_trace_id
 from signalbox.contracts.problem import PROBLEM_JSON, Problem, ProblemError
 
 _LOG = logging.getLogger(__name__)
+
+ErrorResponse = Callable[[SignalboxError, str | None], Response]
+"""The answer to a request for a path that failed with an error."""
 
 _CODES = {
     "extra_forbidden": "unknown_field",
@@ -43,24 +47,24 @@ class MalformedJson(BadRequest):
 class _HttpProblem(SignalboxError):
     """What the framework itself refuses: no such route, method not allowed."""
 
-    def __init__(self, error: HTTPException) -> None:
-        super().__init__(str(error.detail), headers=error.headers)
-        self._status = error.status_code
+    def __init__(self, error: HTTPException, path: str) -> None:
+        detail, phrase = str(error.detail), HTTPStatus(error.status_code).phrase
+        headers = error.headers or {}
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            detail = f"{path} takes {headers.get('Allow') or 'another method'} only."
+        elif detail == phrase:
+            detail = f"{phrase}: there is nothing at {path}."
+        super().__init__(detail, headers=headers)
+        self._status, self._phrase = error.status_code, phrase
 
     def problem(
         self, *, instance: str | None = None, request_id: str | None = None, trace_id: str | None = None
     ) -> Problem:
-        phrase = HTTPStatus(self._status).phrase
-        detail = self.detail
-        if self._status == HTTPStatus.METHOD_NOT_ALLOWED:
-            detail = f"{instance} takes {self.headers.get('Allow') or 'another method'} only."
-        elif detail == phrase:
-            detail = f"{phrase}: there is nothing at {instance}."
         return Problem(
-            title=phrase,
+            title=self._phrase,
             status=self._status,
-            code=phrase.lower().replace(" ", "_"),
-            detail=detail,
+            code=self._phrase.lower().replace(" ", "_"),
+            detail=self.detail,
             instance=instance,
             request_id=request_id,
             trace_id=trace_id,
@@ -108,27 +112,27 @@ def _field_error(item: dict[str, Any]) -> ProblemError:
     return ProblemError(pointer=pointer, code=code, detail=detail)
 
 
-def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every error of the app with problem details."""
+def install_problem_handlers(app: FastAPI, error_response: ErrorResponse = problem_response) -> None:
+    """Answer every error of the app with problem details, or with what ``error_response`` makes of it."""
 
     async def on_signalbox_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, SignalboxError)  # noqa: S101 - registered for this class only
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             _LOG.warning("request failed: %s", error.detail, extra={"code": error.code})
-        return problem_response(error, request.url.path)
+        return error_response(error, request.url.path)
 
     async def on_validation_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
-        return problem_response(validation_problem(error), request.url.path)
+        return error_response(validation_problem(error), request.url.path)
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
         if isinstance(error.__cause__, SignalboxError):
             # FastAPI says "bad request" of whatever goes wrong while it reads the body.
-            return problem_response(error.__cause__, request.url.path)
+            return error_response(error.__cause__, request.url.path)
         if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return problem_response(PayloadTooLarge(str(error.detail)), request.url.path)
-        return problem_response(_HttpProblem(error), request.url.path)
+            return error_response(PayloadTooLarge(str(error.detail)), request.url.path)
+        return error_response(_HttpProblem(error, request.url.path), request.url.path)
 
     app.add_exception_handler(SignalboxError, on_signalbox_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
