@@ -57,6 +57,37 @@ def test_openai_lists_models(node, gateway):
     assert node.run("openai", gateway.url, "models")["result"] == ["alias", "fake-small", "fake-embedding"]
 
 
+def test_openai_responds_and_goes_on_from_what_is_kept(node, gateway):
+    result = node.run("openai", gateway.url, "respond")["result"]
+    row, _ = gateway.wait_for_rows(2)
+    assert result["texts"] == [TEXT] * 3
+    assert (result["status"], result["call"]) == ("completed", row["call_id"])
+    assert result["usage"]["output_tokens"] == row["output_tokens"] == 5
+
+
+def test_openai_streams_responses(node, gateway):
+    result = node.run("openai", gateway.url, "respondStream")["result"]
+    assert result["text"] == TEXT
+    assert result["kinds"].count("response.output_text.delta") == 5
+    assert (result["kinds"][0], result["kinds"][-1]) == ("response.created", "response.completed")
+
+
+def test_openai_calls_functions_in_responses(node, gateway, provider):
+    provider.script([CALL])
+    result = node.run("openai", gateway.url, "respondTools")["result"]
+    assert result == [["get_order", {"order_number": 1042}]] * 2
+
+
+def test_openai_reads_structured_responses(node, gateway, provider):
+    provider.script([{"reply": {"json": {"order_number": 7}}}])
+    assert node.run("openai", gateway.url, "respondStructured")["result"] == {"order_number": 7}
+
+
+def test_openai_follows_background_responses(node, gateway):
+    result = node.run("openai", gateway.url, "respondInBackground")["result"]
+    assert result == {"first": "queued", "last": "response.completed", "text": TEXT, "then": "completed"}
+
+
 def test_anthropic_chats(node, gateway):
     result = node.run("anthropic", gateway.url, "chat")["result"]
     (row,) = gateway.wait_for_rows(1)
@@ -90,6 +121,15 @@ def test_anthropic_reads_structured_output(node, gateway, provider):
 def test_anthropic_counts_tokens(node, gateway, provider):
     assert node.run("anthropic", gateway.url, "count")["result"] > 0
     assert provider.requests() == []
+
+
+@pytest.mark.parametrize("fault", [{"status": 429, "code": "slow"}, {"status": 500, "code": "down"}])
+def test_failures_of_responses_are_the_sdks_own_exceptions(node, gateway, provider, fault):
+    provider.script([{"fault": fault}])
+    expected = {429: "RateLimitError", 500: "InternalServerError"}[fault["status"]]
+    for scenario in ("respond", "respondStream"):
+        found = node.run("openai", gateway.url, scenario)
+        assert (found["error"], found["status"], found["code"]) == (expected, fault["status"], fault["code"])
 
 
 @pytest.mark.parametrize("scenario", ["chat", "stream"])

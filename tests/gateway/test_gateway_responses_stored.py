@@ -15,7 +15,7 @@ from support.gateway_app import RunningGateway, deployment, wait_for
 from signalbox.common.auth import ServiceTokens
 from signalbox.common.storage.migrations import MigrationSource, migrate
 from signalbox.contracts.identity import Principal, Scope
-from signalbox_local import RedisServer, free_port
+from signalbox_local import PostgresServer, RedisServer, free_port
 
 STALLED = {"reply": "a long answer in many pieces", "fault": {"kind": "stall", "after_chunks": 3}}
 SLOW = {"reply": "a long answer in many pieces", "chunk_delay_ms": 60}
@@ -166,6 +166,40 @@ def test_the_responses_of_a_replica_that_died_are_ended_by_another(replicas, pro
     wait_for(lambda: second.client().responses.retrieve(running.id).status == "failed", timeout=15)
     assert second.client().responses.retrieve(running.id).error.code == "response_interrupted"
     provider.wait_until(lambda seen: seen[-1].disconnected)
+
+
+def test_a_replica_that_stops_says_so_of_its_responses(replicas, provider):
+    first, second, _ = replicas
+    provider.script([STALLED])
+    running = first.client().responses.create(model="alias", input="tell me", background=True)
+    provider.wait_until(lambda seen: len(seen) == 1)
+    first.stop()
+    found = second.client().responses.retrieve(running.id)
+    assert (found.status, found.error.code) == ("failed", "response_interrupted")
+    with pytest.raises(openai.APIError):
+        list(second.client().responses.retrieve(running.id, stream=True))
+
+
+@pytest.mark.faults
+def test_an_answer_that_cannot_be_kept_is_given_and_says_so(start_gateway, provider):
+    with PostgresServer(own=True) as postgres, RedisServer() as redis:
+        url = postgres.create_database("responses")
+        gateway = start_gateway(database_url=url, redis_url=redis.url, llm_deployments=[deployment(provider)])
+        client = gateway.client(timeout=20)
+        kept = client.responses.create(model="alias", input="hello")
+        postgres.freeze()
+        began = time.monotonic()
+        answered = client.responses.with_raw_response.create(model="alias", input="hello").http_response
+        assert time.monotonic() - began < 4
+        events = list(client.responses.create(model="alias", input="hello", stream=True))
+        with pytest.raises(openai.InternalServerError) as refused:
+            client.responses.create(model="alias", input="hello", background=True)
+        postgres.thaw()
+        assert answered.json()["store"] is False
+        assert events[-1].response.to_dict()["store"] is False
+        assert refused.value.status_code == 503
+        wait_for(lambda: client.responses.retrieve(kept.id).status == "completed")
+        gateway.stop()
 
 
 @pytest.mark.faults
