@@ -231,6 +231,17 @@ def test_cancelling_stops_the_model(client, gateway, provider):
     assert list(client.responses.retrieve(running.id, stream=True))[-1].type == "response.cancelled"
 
 
+def test_only_what_has_an_answer_can_be_continued(client, provider):
+    provider.script([{"fault": "hang"}])
+    running = client.responses.create(model="alias", input="tell me", background=True)
+    for word in ("queued", "cancelled"):
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.responses.create(model="alias", input="go on", previous_response_id=running.id)
+        assert refused.value.code == "previous_response_not_found"
+        assert word in refused.value.message or "in progress" in refused.value.message
+        client.responses.cancel(running.id)
+
+
 def test_only_background_responses_can_be_cancelled_or_followed(client):
     response = client.responses.create(model="alias", input="hello")
     for refused in (client.responses.cancel, lambda found: client.responses.retrieve(found, stream=True)):

@@ -1,12 +1,14 @@
 """Who ends a response, and when, on both databases and a clock of the test's."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import orjson
 import pytest
 from support.async_waiting import until
 
 from signalbox.contracts.identity import Principal
+from signalbox.llm_gateway.answers import StreamedAnswer
 from signalbox.llm_gateway.calls import Caller
 from signalbox.llm_gateway.records import Labels
 from signalbox.llm_gateway.responses.background import BackgroundResponses
@@ -34,12 +36,57 @@ class Hanging:
             self.left += 1
 
 
+class Answering:
+    """A model that says ``hello`` at once."""
+
+    async def ask(self, request, context, caller, *, stream):
+        async def chunks():
+            choice = {"index": 0, "delta": {"content": "hello"}, "finish_reason": "stop"}
+            yield b"data: " + orjson.dumps({"choices": [choice]}) + b"\n\ndata: [DONE]\n\n"
+
+        return StreamedAnswer(chunks(), {}, Account(), AsyncExitStack())
+
+
+class Account:
+    """Of a call that nobody pays."""
+
+    def abort(self):
+        pass
+
+
+class SlowRepository(ResponseRepository):
+    """Does not write events before it may."""
+
+    def __init__(self, database):
+        super().__init__(database)
+        self.writing = asyncio.Event()
+        self.may_write = asyncio.Event()
+
+    async def progress(self, stored, now, batch):
+        self.writing.set()
+        await self.may_write.wait()
+        return await super().progress(stored, now, batch)
+
+
+class Gate(Answering):
+    """A model that answers when the first events are being written."""
+
+    def __init__(self, repository):
+        self._repository = repository
+        self.answered = asyncio.Event()
+
+    async def ask(self, request, context, caller, *, stream):
+        await self._repository.writing.wait()
+        self.answered.set()
+        return await super().ask(request, context, caller, stream=stream)
+
+
 class Replica:
     """What a process has of responses."""
 
-    def __init__(self, database, owner, clock, *, alone=False):
-        self.repository = ResponseRepository(database)
-        self.model = Hanging()
+    def __init__(self, database, owner, clock, *, alone=False, model=None, repository=None):
+        self.repository = repository or ResponseRepository(database)
+        self.model = model or Hanging()
         kept = KeptResponses(self.repository, kept_days=1, max_size=9999, clock=clock)
         self.background = BackgroundResponses(owner, self.repository, kept, self.model, at_most=9, grace_s=0)
         self.keeper = ResponseKeeper(self.repository, self.background, clock, alone=alone)
@@ -127,6 +174,25 @@ async def test_what_is_its_own_is_not_dropped(replicas, clock):
     assert one.model.left == 0
     assert len(one.background.running()) == 1
     assert two.background.running() == set()
+
+
+async def test_an_answer_that_is_whole_before_the_log_is_written_loses_no_event(database, clock):
+    repository = SlowRepository(database)
+    model = Gate(repository)
+    replica = Replica(database, "one", clock, model=model, repository=repository)
+    stored = await replica.background.start(REQUEST, [], CALLER)
+    async with asyncio.timeout(10):
+        await model.answered.wait()
+    for _ in range(3):
+        assert await replica.status(stored, clock.now) == "queued"
+    repository.may_write.set()
+    await until(lambda: not replica.background.running())
+    found = await repository.find(stored.key, clock.now)
+    assert (found.status, found.body()["output"][0]["content"][0]["text"]) == ("completed", "hello")
+    log = [event for batch in await repository.events(stored.key, -1) for event in batch.after(-1)]
+    assert [number for number, _ in log] == list(range(len(log)))
+    assert orjson.loads(log[2][1])["type"] == "response.in_progress"
+    assert orjson.loads(log[-1][1])["type"] == "response.completed"
 
 
 async def test_a_process_that_stops_writes_the_end_of_what_it_leaves(replicas, clock):

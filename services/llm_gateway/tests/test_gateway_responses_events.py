@@ -145,6 +145,14 @@ def test_arguments_that_are_told_in_turn_stay_apart():
     ]
 
 
+def test_white_space_after_whole_arguments_begins_no_other_call():
+    _, response = told(piece(0, "{}", id="c1"), piece(1, "{}", id="c2"), piece(0, "\n"), delta("tool_calls"))
+    assert [(item["call_id"], item["arguments"]) for item in response["output"]] == [
+        ("c1", "{}"),
+        ("c2", "{}"),
+    ]
+
+
 def test_a_function_without_arguments_is_called_with_an_object():
     events, response = told(piece(0, id="c1", function={"name": "f", "arguments": ""}), delta("stop"))
     assert response["output"][0]["arguments"] == "{}"

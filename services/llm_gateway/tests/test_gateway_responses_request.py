@@ -157,6 +157,13 @@ def test_calls_belong_to_the_message_before_and_what_no_tool_message_holds_follo
     assert found[4]["content"][1] == {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
 
 
+def test_what_the_last_result_holds_beside_text_comes_last():
+    shown = [{"type": "input_image", "image_url": "https://x/y.png"}]
+    found = messages([USER, CALL, {"type": "function_call_output", "call_id": "c1", "output": shown}])
+    assert [message["role"] for message in found] == ["user", "assistant", "tool", "user"]
+    assert found[-1]["content"][-1]["image_url"] == {"url": "https://x/y.png"}
+
+
 def test_a_call_without_words_is_a_message_of_its_own():
     (message,) = messages([CALL])
     assert (message["role"], message["content"]) == ("assistant", None)
