@@ -13,7 +13,7 @@ from signalbox.common.cli.serve import load_factory
 from signalbox.common.settings import SERVICE_NAMES
 from signalbox.contracts.identity import Scope
 
-DOCUMENTATION = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+DOCUMENTATION = {"/openapi.json"}
 
 
 def parts(dependant: Dependant) -> Iterator[object]:

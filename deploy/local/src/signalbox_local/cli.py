@@ -146,7 +146,7 @@ def _explain(system: OneProcess) -> None:
     _say("")
     _say(f"Ask:       make ask PORT={system.port} Q='where is my order 1042?'")
     _say(f"or paste:  curl -s {url}/api/v1/query -H 'content-type: application/json' -d '{question}'")
-    _say(f"API:       {url}/docs        Docs: README.md, docs/")
+    _say(f"API:       {url}/openapi.json        Docs: README.md, docs/")
     _say("Edit:      examples/shop/workflow.yaml; saving it publishes it. Ctrl-C ends everything.")
 
 

@@ -25,7 +25,10 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Fast
             app.state.shop = Shop(connection, clock, chosen.token)
             yield
 
-    app = FastAPI(title="Signalbox example shop", version="0.1.0", lifespan=lifespan)
+    # No pages of FastAPI's: they load their scripts from a CDN.
+    app = FastAPI(
+        title="Signalbox example shop", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     install_error_handlers(app)
     app.include_router(endpoints.public_router)
     app.include_router(endpoints.router)

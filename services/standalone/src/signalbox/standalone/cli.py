@@ -63,7 +63,7 @@ def greet(address: str) -> None:
     """Say where things are."""
     say(f"Signalbox listens on {address}")
     say(f"  ask:   signalbox ask --url {address} 'Hello'")
-    say(f"  API:   {address}/docs")
+    say(f"  API:   {address}/openapi.json")
     say(f"  ready: {address}/ready")
 
 

@@ -21,7 +21,7 @@ def create_front(
     apps: Mapping[ServiceName, FastAPI], lifespan: Lifespan, ready_checks: Mapping[str, ReadyCheck]
 ) -> FastAPI:
     """The app behind every path that no service owns; ``ready_checks`` are the process's own."""
-    front = FastAPI(title="Signalbox", version="1", lifespan=lifespan, redoc_url=None)
+    front = FastAPI(title="Signalbox", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     front.state.ready_checks = dict(ready_checks)
     install_problem_handlers(front)
     router = APIRouter(tags=["health"])
@@ -29,7 +29,12 @@ def create_front(
     @router.get("/", openapi_extra=PUBLIC)
     async def signpost() -> dict[str, str]:
         """Where things are."""
-        return {"query": "/api/v1/query", "models": "/llm/v1/models", "docs": "/docs", "ready": "/ready"}
+        return {
+            "query": "/api/v1/query",
+            "models": "/llm/v1/models",
+            "openapi": "/openapi.json",
+            "ready": "/ready",
+        }
 
     @router.get("/live", openapi_extra=PUBLIC)
     async def live() -> dict[str, str]:

@@ -54,7 +54,7 @@ def create_service_app(parts: ServiceParts) -> FastAPI:
         title=parts.title,
         version="1",
         lifespan=parts.lifespan,
-        docs_url="/docs",
+        docs_url=None,  # FastAPI's pages load their scripts from a CDN
         redoc_url=None,
         separate_input_output_schemas=False,
     )

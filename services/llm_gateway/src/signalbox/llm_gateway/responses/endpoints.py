@@ -14,7 +14,7 @@ from signalbox.llm_gateway.responses.service import Page, Responses
 router = APIRouter(prefix="/llm/v1/responses", tags=["models"], route_class=OpenAIRoute)
 
 
-def responses(request: Request) -> Responses:
+async def responses(request: Request) -> Responses:
     """The service behind the calls."""
     service: Responses = request.app.state.responses
     return service
