@@ -2,15 +2,22 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from machine import LOAD_CORE, Moment, on_core, resident_mb
+from machine import LOAD_CORE, Moment, cpu_seconds, on_core, resident_mb
 
 from signalbox_local.ports import HOST
 
+_END_S = 10.0
+_REST_S, _REST_AT_MOST_S, _AT_REST = 0.5, 20.0, 0.1
 PROMPT = "where is my order 1042?"
+
+
+class Missing(Exception):
+    """A subject, or a figure of it, cannot be had; the sentence says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +147,23 @@ class Figure:
         return self.others > 0.05
 
 
+def let_rest(subject: Subject) -> None:
+    """Wait until the subject has done what the last load left it to do, for a while at most."""
+    deadline = time.monotonic() + _REST_AT_MOST_S
+    while subject.pids and time.monotonic() < deadline:
+        before = cpu_seconds(subject.pids)
+        time.sleep(_REST_S)
+        if cpu_seconds(subject.pids) - before < _AT_REST * _REST_S:
+            return
+
+
 def measure(command: Sequence[str], subject: Subject, load: Load, seconds: float) -> Figure:
-    """Put the load on the subject; ``command`` is the load's."""
+    """Put the load on the subject, once it has nothing to do; ``command`` is the load's.
+
+    Raises:
+        Missing: the load ended early, as it does when it cannot connect.
+    """
+    let_rest(subject)
     arguments = [subject.port, load.connections, min(1.0, seconds / 2), seconds, max(1, load.chunks)]
     with on_core(LOAD_CORE):
         process = subprocess.Popen(
@@ -151,12 +173,13 @@ def measure(command: Sequence[str], subject: Subject, load: Load, seconds: float
         raise RuntimeError("the load has no pipes")
     process.stdin.write(subject.request(load))
     process.stdin.close()
-    if process.stdout.readline() != b"measuring\n":
-        raise RuntimeError(f"the load ended with {process.wait()} before it measured {subject.name}")
+    process.stdout.readline()
     before = Moment.now(subject.pids, subject.stores)
-    told = json.loads(process.stdout.readline())
+    line = process.stdout.readline()
     after = Moment.now(subject.pids, subject.stores)
-    process.wait(10)
+    if process.wait(_END_S) or not line:
+        raise Missing(f"the load on {subject.name} ended early: {load.title}")
+    told = json.loads(line)
     wall_s = told["wall_s"]
     used = after.subject - before.subject
     return Figure(

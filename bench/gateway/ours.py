@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import redis
 import yaml
-from loads import MODELS, Subject
+from loads import MODELS, Missing, Subject
 from machine import LOAD_CORE, on_core
-from place import Missing, Place
+from place import Place
 
 from signalbox.common.auth.keys import create_key
 from signalbox.contracts.admin import ChangesReply

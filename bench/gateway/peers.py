@@ -1,6 +1,7 @@
 """The gateways that ours is compared with, each as fast as it can be made without taking its function away."""
 
 import getpass
+import json
 import os
 import re
 import shutil
@@ -11,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
-from loads import MODELS, Subject
+from loads import MODELS, Missing, Subject
 from machine import LOAD_CORE, on_core
-from place import Missing, Place
+from place import Place
 
 from signalbox_local.ports import HOST, free_port
 from signalbox_local.redis import RedisServer
@@ -21,7 +22,10 @@ from signalbox_local.redis import RedisServer
 HERE = Path(__file__).resolve().parent
 LITELLM = ("litellm[proxy]==1.106.2", "uvloop", "httptools")
 TENSORZERO = ("tensorzero==2026.6.0",)
-PORTKEY = ("@portkey-ai/gateway@1.15.2", "@hono/node-server@1.14.2")
+PORTKEY = {
+    "dependencies": {"@portkey-ai/gateway": "1.15.2"},
+    "overrides": {"@hono/node-server": "1.14.1"},
+}
 """Streams fail with a later node-server ("TypeError: immutable"): Portkey-AI/gateway, issue 1389."""
 
 _MASTER_KEY = "sk-bench"
@@ -170,14 +174,15 @@ def portkey(place: Place) -> Iterator[Subject]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         raise Missing("Portkey needs Node and npm, which are not here")
-    directory = place.cache / f"portkey-{PORTKEY[0].rpartition('@')[2]}"
-    complete = directory / ".complete"
-    if not complete.exists():
-        print(f"  installing {', '.join(PORTKEY)} into {directory} ...", flush=True)
-        directory.mkdir(parents=True, exist_ok=True)
-        options = ("--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", "--prefix", str(directory))
-        _run("portkey", [npm, "install", *options, *PORTKEY], cwd=directory)
-        complete.touch()
+    directory = place.cache / "portkey-1.15.2"
+    wanted, complete = json.dumps(PORTKEY), directory / ".complete"
+    if not complete.exists() or complete.read_text() != wanted:
+        print(f"  installing Portkey's gateway into {directory} ...", flush=True)
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        (directory / "package.json").write_text(wanted)
+        _run("portkey", [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=directory)
+        complete.write_text(wanted)
     port = free_port()
     script = directory / "node_modules" / "@portkey-ai" / "gateway" / "build" / "start-server.js"
     headers = {

@@ -18,10 +18,6 @@ FIRST_CALL = Load(0, 0, 1)
 _START_S = 180.0
 
 
-class Missing(Exception):
-    """A subject cannot be had on this machine; the sentence says why."""
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """One run: a directory for its files, the cache of installed peers, the provider's port, where a profile goes."""

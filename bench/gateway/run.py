@@ -12,14 +12,14 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from loads import LOADS, QUICK_LOADS, Figure, Load, Subject, measure
+from loads import LOADS, QUICK_LOADS, Figure, Load, Missing, Subject, measure
 from machine import CORES, LOAD_CORE, SUBJECT_CORE, on_core
 from ours import NAME, gateway
 from peers import litellm, litellm_redis, nginx, portkey, tensorzero
-from place import Missing, Place, Starter
+from place import Place, Starter
 from profiling import sampled
 from report import DIRECT, print_load
 from targets import targets
@@ -53,11 +53,18 @@ def provider(directory: Path, command: Sequence[str]) -> Iterator[int]:
         yield port
 
 
-def measure_all(
-    subject: Subject, loads: Sequence[Load], command: Sequence[str], seconds: float
-) -> dict[Load, Figure]:
-    """Every load on one subject, and a look into its books."""
-    figures: dict[Load, Figure] = {}
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one subject showed: its figures, and sentences about what was wrong in its books."""
+
+    subject: Subject
+    figures: dict[Load, Figure] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+
+
+def measure_all(result: Result, loads: Sequence[Load], command: Sequence[str], seconds: float) -> None:
+    """Put every load on one subject, and look into its books."""
+    subject = result.subject
     answered = sent = 1
     # What is loaded, compiled or connected at the first calls of a kind belongs to no load.
     warm_up = {load.chunks > 0: load for load in loads if load.connections <= _WARM_UP_CONNECTIONS}
@@ -66,11 +73,11 @@ def measure_all(
         answered += figure.answered
         sent += figure.answered + figure.errors + load.connections
         if number >= len(warm_up):
-            figures[load] = figure
+            result.figures[load] = figure
             print(f"  {subject.name:<15}{load.title:<36}{figure.rps:>8.0f} RPS", flush=True)
-    for sentence in subject.check(answered, sent):
+    result.complaints.extend(subject.check(answered, sent))
+    for sentence in result.complaints:
         print(f"  {subject.name}: {sentence}")
-    return figures
 
 
 def profiled(subject: Subject, output: Path | None) -> AbstractContextManager[None]:
@@ -102,7 +109,7 @@ def loads_of(wanted: argparse.Namespace) -> list[Load]:
     """The loads that the caller wants."""
     parts = [part.strip() for part in wanted.loads.split(";") if part.strip()]
     candidates = QUICK_LOADS if wanted.quick else LOADS
-    return [load for load in candidates if not parts or any(part in f"{load.title}|" for part in parts)]
+    return [load for load in candidates if not parts or any(part in load.title for part in parts)]
 
 
 def main() -> None:
@@ -115,8 +122,7 @@ def main() -> None:
     load_command, provider_command = command_of("load", cache), command_of("provider", cache)
     # The bench itself must not take time from a subject.
     os.sched_setaffinity(0, {LOAD_CORE})
-    figures: dict[str, dict[Load, Figure]] = {}
-    subjects: dict[str, Subject] = {}
+    results: dict[str, Result] = {}
     print(
         f"{seconds:g} s a load; subject on core {SUBJECT_CORE}, load, provider and stores on core {LOAD_CORE} "
         f"of {len(CORES)}; load and provider: {Path(load_command[-1]).name}, {Path(provider_command[-1]).name}"
@@ -126,28 +132,40 @@ def main() -> None:
         provider(Path(temporary), provider_command) as port,
     ):
         place = Place(Path(temporary), cache, port, wanted.profile and wanted.profile.absolute())
-        figures[DIRECT] = measure_all(Subject(DIRECT, port), loads, load_command, seconds)
+        results[DIRECT] = Result(Subject(DIRECT, port))
+        measure_all(results[DIRECT], loads, load_command, seconds)
         for name in wanted.only:
             try:
                 with SUBJECTS[name](place) as subject:
                     print(f"  {name}: first right answer {subject.ready_s:.2f} s after its start", flush=True)
-                    subjects[name] = subject
+                    results[name] = Result(subject)
                     with profiled(subject, wanted.profile):
-                        figures[name] = measure_all(subject, loads, load_command, seconds)
+                        measure_all(results[name], loads, load_command, seconds)
             except (Missing, LocalError) as error:
                 first, *rest = str(error).splitlines()
                 print(f"  {name} is left out: {first}", *rest[-5:], sep="\n    ", flush=True)
+    tell(results, loads, wanted.json)
+
+
+def tell(results: Mapping[str, Result], loads: Sequence[Load], file: Path | None) -> None:
+    """Print the tables and the targets, and write everything to the file."""
+    figures = {name: result.figures for name, result in results.items()}
     for load in loads:
         print_load(load, figures)
-    print("\nTargets that this run can judge")
-    for target in targets(figures, subjects):
-        print(f"  {target}")
-    if wanted.json is not None:
-        told = {
-            name: {load.title: asdict(figure) for load, figure in measured.items()}
-            for name, measured in figures.items()
+    if NAME in results:
+        print("\nTargets that this run can judge")
+        for target in targets(figures, results[NAME].subject):
+            print(f"  {target}")
+    if file is None:
+        return
+    told = {
+        name: {
+            "complaints": result.complaints,
+            "loads": {load.title: asdict(figure) for load, figure in result.figures.items()},
         }
-        wanted.json.write_text(json.dumps(told, indent=1))
+        for name, result in results.items()
+    }
+    file.write_text(json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The gateway's targets, and what one run says about them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from loads import Figure, Load, Subject
@@ -58,10 +58,8 @@ _RATIOS: tuple[tuple[str, Load, str, _Value, float, bool], ...] = (
 """What, under which load, beside whom, which figure, how many times theirs, and whether that is the most allowed."""
 
 
-def targets(figures: Figures, subjects: Mapping[str, Subject]) -> list[Target]:
-    """The targets that this run can judge."""
-    if OURS not in figures:
-        return []
+def targets(figures: Figures, subject: Subject) -> list[Target]:
+    """The targets that this run can judge; ``subject`` is ours."""
     own, direct = figures[OURS], figures[DIRECT]
     found: list[Target] = []
     for what, load, other, value, limit, at_most in _RATIOS:
@@ -74,5 +72,5 @@ def targets(figures: Figures, subjects: Mapping[str, Subject]) -> list[Target]:
         found.append(Target(f"added first token p50: {_STREAM_ONE.title}", 1, "ms", added, at_most=True))
     largest = max((measured.rss_mb for measured in own.values()), default=0.0)
     found.append(Target("RSS at its largest", 120, "MB", largest, at_most=True))
-    found.append(Target("from start to the first right answer", 2, "s", subjects[OURS].ready_s, at_most=True))
+    found.append(Target("from start to the first right answer", 2, "s", subject.ready_s, at_most=True))
     return found
