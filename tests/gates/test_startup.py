@@ -13,7 +13,8 @@ NOT_FOR_SERVING = {
     "celery": "with workers",
     "cryptography": "never: tokens are signed with hmac",
     "httpx": "by commands that call a server",
-    "jsonschema": "with the first JSON schema of a workflow",
+    "jsonschema": "with the first JSON schema that is used, and in the background after the start",
+    "jwt": "never: tokens are signed with hmac",
     "litellm": "with a deployment that only litellm can call",
     "openai": "never",
     "opentelemetry.exporter": "with SIGNALBOX_OTLP_ENDPOINT",
@@ -54,3 +55,29 @@ def test_a_service_is_created_without(service: str, tmp_path: Path) -> None:
     loaded = set(json.loads(done.stdout))
     assert f"signalbox.{service}.app" in loaded
     assert loaded & set(NOT_FOR_SERVING) == set()
+
+
+_TOOL_PROBE = """
+import sys
+from signalbox.common.arguments import load_checks
+from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.tools.registry import Registry
+tool = {"id": "t", "description": "d", "effect": "read", "python": "f", "parameters": {"type": "object"}}
+registry = Registry(WorkflowConfig.model_validate({"workflow_id": "w", "name": "w", "tools": [tool]}), {}, {})
+print("jsonschema" in sys.modules)
+load_checks()
+print("jsonschema" in sys.modules)
+print(registry.get("t") is registry.get("t"))
+"""
+
+
+def test_a_snapshot_with_tools_is_served_before_what_checks_schemas_is_loaded(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TOOL_PROBE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.split() == ["False", "True", "True"], done.stderr

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from watchfiles import awatch
+
 from signalbox.common.documents import parse
 from signalbox.common.errors import SignalboxError, Unavailable
 
@@ -51,8 +53,6 @@ class WorkflowFolder:
 
     async def _run(self) -> None:
         await self._publish_file()
-        from watchfiles import awatch  # noqa: PLC0415 - what watches is not needed to be ready
-
         async for _ in awatch(
             self._file.parent, debounce=_DEBOUNCE_MS, step=_DEBOUNCE_MS // 2, recursive=False
         ):
