@@ -236,3 +236,31 @@ def test_a_message_of_anthropics_protocol_is_answered_streamed_and_refused(
         with pytest.raises(anthropic.RateLimitError) as raised:
             messages.messages.create(**asked)
     assert raised.value.type == "rate_limit_error"
+
+
+def test_responses_are_streamed_kept_continued_and_cancelled(llm: OpenAI, provider: FakeProvider) -> None:
+    token = new_session("response")
+    reply = "one two three four"
+    provider.script(
+        [
+            {"match": {"last_user_contains": f"wait {token}"}, "fault": "hang"},
+            {"match": {"last_user_contains": token}, "reply": reply, "chunks": 4},
+        ]
+    )
+    whole = llm.responses.create(model=MODEL, input=token)
+    with llm.responses.stream(model=MODEL, input=token, previous_response_id=whole.id) as stream:
+        pieces = [event.delta for event in stream if event.type == "response.output_text.delta"]
+        streamed = stream.get_final_response()
+    assert len(pieces) == 4
+    assert whole.output_text == streamed.output_text == "".join(pieces) == reply
+    assert [message["role"] for message in provider.requests()[-1].body["messages"]] == [
+        "user",
+        "assistant",
+        "user",
+    ]
+    queued = llm.responses.create(model=MODEL, input=f"wait {token}", background=True)
+    assert llm.responses.cancel(queued.id).status == "cancelled"
+    assert llm.responses.retrieve(queued.id).status == "cancelled"
+    llm.responses.delete(whole.id)
+    with pytest.raises(openai.NotFoundError):
+        llm.responses.retrieve(whole.id)

@@ -1,6 +1,7 @@
 """The Responses API of the ``openai`` SDK for Python, unmodified, against the gateway on a socket."""
 
 import json
+import time
 
 import openai
 import pydantic
@@ -231,9 +232,32 @@ def test_cancelling_stops_the_model(client, gateway, provider):
     assert list(client.responses.retrieve(running.id, stream=True))[-1].type == "response.cancelled"
 
 
+def test_who_follows_a_response_learns_at_once_that_it_was_cancelled(client, provider):
+    provider.script([{**LONG, "fault": {"kind": "stall", "after_chunks": 3}}])
+    with client.responses.create(model="alias", input="tell me", background=True, stream=True) as stream:
+        first = next(iter(stream))
+        provider.wait_until(lambda seen: len(seen) == 1)
+        client.responses.cancel(first.response.id)
+        began = time.monotonic()
+        last = list(stream)[-1]
+    assert time.monotonic() - began < 1.0
+    assert last.type == "response.cancelled"
+    assert last.response["status"] == "cancelled"  # an event that the SDK has no model of
+
+
+def test_input_tokens_are_estimated_without_a_call(client, provider):
+    begun = client.responses.create(model="alias", input="my name is Ada " * 20)
+    short = client.responses.input_tokens.count(model="alias", input="hi")
+    long = client.responses.input_tokens.count(model="alias", input="hi", previous_response_id=begun.id)
+    assert 0 < short.input_tokens < 30
+    assert long.input_tokens > 90
+    assert len(provider.requests()) == 1
+
+
 def test_only_what_has_an_answer_can_be_continued(client, provider):
-    provider.script([{"fault": "hang"}])
+    provider.script([{"fault": "hang", "times": 1}])
     running = client.responses.create(model="alias", input="tell me", background=True)
+    provider.wait_until(lambda seen: len(seen) == 1)
     for word in ("queued", "cancelled"):
         with pytest.raises(openai.BadRequestError) as refused:
             client.responses.create(model="alias", input="go on", previous_response_id=running.id)

@@ -25,7 +25,7 @@ from signalbox.llm_gateway.responses.keeping import KeptResponses
 from signalbox.llm_gateway.responses.records import EventBatch, ResponseKey, StoredResponse, batch_of
 from signalbox.llm_gateway.responses.repository import ResponseRepository
 from signalbox.llm_gateway.responses.request import ResponsesRequest
-from signalbox.llm_gateway.responses.resource import opened
+from signalbox.llm_gateway.responses.resource import OVER, opened
 
 Json = dict[str, Any]
 
@@ -99,7 +99,7 @@ class EventLog:
                 break
             except Unavailable:
                 await asyncio.sleep(pause)
-        self._tell()
+        self.tell()
 
     async def _gather(self) -> None:
         try:
@@ -117,7 +117,7 @@ class EventLog:
                 continue
             except DuplicateKey:
                 owned = True  # it was written when its outcome was not known
-            self._tell()
+            self.tell()
             return owned
         raise AssertionError  # pauses never end
 
@@ -129,7 +129,8 @@ class EventLog:
         self._next = batch.last + 1
         return batch
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Wake those who wait for more."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
@@ -170,9 +171,16 @@ class BackgroundRun:
             await asyncio.gather(maker, writer, return_exceptions=True)
 
     async def interrupt(self) -> None:
-        """Write that the process stops before the response is whole; without effect on one that has its end."""
-        error = ResponseInterrupted("The gateway was stopped before the answer was whole; create it again.")
-        self._events.fail(error)
+        """Write the end now that the process stops: that the answer is not whole, unless it is.
+
+        Without effect on one whose end was begun to be written.
+        """
+        error = None
+        if self._events.response["status"] not in OVER:
+            error = ResponseInterrupted(
+                "The gateway was stopped before the answer was whole; create the response again."
+            )
+            self._events.fail(error)
         await self._end(error)
 
     async def _end(self, error: SignalboxError | None) -> None:
@@ -240,8 +248,12 @@ class BackgroundResponses:
         )
         task = asyncio.create_task(run.work(self._asking, caller), name=f"response {stored.response_id}")
         self._runs[stored.response_id] = (run, task)
-        task.add_done_callback(lambda _: self._runs.pop(stored.response_id, None))
+        task.add_done_callback(lambda _: self._forget(run))
         return stored
+
+    def _forget(self, run: BackgroundRun) -> None:
+        self._runs.pop(run.key.response_id, None)
+        run.log.tell()  # those who follow it look whether it has ended
 
     def running(self) -> set[str]:
         """The ids of the responses that are being made."""

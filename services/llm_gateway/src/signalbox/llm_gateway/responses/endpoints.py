@@ -2,8 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
+import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from signalbox.contracts import headers as names
 from signalbox.llm_gateway.answers import WholeAnswer
 from signalbox.llm_gateway.endpoints import Models, caller_of
 from signalbox.llm_gateway.leaving import while_client_stays
@@ -51,6 +53,21 @@ async def create_response(request: Request, principal: Models, service: Service)
     asked = ResponsesRequest.parse(await request.body())
     answer = await while_client_stays(request.receive, service.create(asked, caller_of(request, principal)))
     return answer_response(answer) if isinstance(answer, WholeAnswer) else StreamResponse(answer)
+
+
+@router.post("/input_tokens", response_class=Response, openapi_extra=_BODY)
+async def count_input_tokens(request: Request, principal: Models, service: Service) -> Response:
+    """The tokens that a response's input would have: an estimate, as the header ``signalbox-llm-estimated`` says.
+
+    What ``previous_response_id`` names is part of it. No model is called and nothing is counted against a limit.
+    """
+    asked = ResponsesRequest.parse(await request.body())
+    tokens = await service.estimated_input(asked, principal)
+    return Response(
+        orjson.dumps({"object": "response.input_tokens", "input_tokens": tokens}),
+        headers={names.LLM_ESTIMATED: "true"},
+        media_type="application/json",
+    )
 
 
 @router.get("/{response_id}", response_model=dict[str, Any])

@@ -20,6 +20,7 @@ from signalbox.llm_gateway.responses.repository import ResponseRepository
 from signalbox.llm_gateway.responses.request import ResponsesRequest
 from signalbox.llm_gateway.responses.resource import opened, response_id
 from signalbox.llm_gateway.responses.stream import ResponseStream
+from signalbox.llm_gateway.translation.estimates import estimated_input
 
 Json = dict[str, Any]
 
@@ -73,6 +74,11 @@ class Responses:
         response = _whole(answer, request, prompt)
         kept = await self._kept.keep(caller.principal, request, response)
         return WholeAnswer(orjson.dumps(kept), answer.headers)
+
+    async def estimated_input(self, request: ResponsesRequest, principal: Principal) -> int:
+        """Tokens of what a request would send to the model, estimated. Raises PreviousNotFound."""
+        context = await self._kept.conversation(principal, request)
+        return estimated_input(request.chat([*context, *request.items], stream=False).fields)
 
     async def retrieve(self, principal: Principal, identifier: str) -> Json:
         """A response as it is now. Raises ResponseNotFound."""
