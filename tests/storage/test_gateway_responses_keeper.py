@@ -7,9 +7,11 @@ import orjson
 import pytest
 from support.async_waiting import until
 
+from signalbox.common.storage import StatementFailed
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.answers import StreamedAnswer
 from signalbox.llm_gateway.calls import Caller
+from signalbox.llm_gateway.errors import BackgroundFull
 from signalbox.llm_gateway.records import Labels
 from signalbox.llm_gateway.responses.background import BackgroundResponses
 from signalbox.llm_gateway.responses.keeper import SILENT_S, ResponseKeeper
@@ -193,6 +195,36 @@ async def test_an_answer_that_is_whole_before_the_log_is_written_loses_no_event(
     assert [number for number, _ in log] == list(range(len(log)))
     assert orjson.loads(log[2][1])["type"] == "response.in_progress"
     assert orjson.loads(log[-1][1])["type"] == "response.completed"
+
+
+async def test_a_process_takes_no_more_responses_than_it_may_also_at_once(replicas):
+    one, _ = replicas
+    started = await asyncio.gather(
+        *(one.background.start(REQUEST, [], CALLER) for _ in range(12)), return_exceptions=True
+    )
+    assert [type(found) for found in started].count(BackgroundFull) == 3
+    assert len(one.background.running()) == 9
+
+
+class BrokenRepository(ResponseRepository):
+    """Cannot write an end, by a defect."""
+
+    async def finish(self, stored, now, status, response, batch=None):
+        raise StatementFailed("'a secret that was said'")
+
+
+async def test_a_response_whose_end_cannot_be_written_goes_stale_and_is_not_quoted(database, clock, caplog):
+    repository = BrokenRepository(database)
+    replica = Replica(database, "one", clock, model=Answering(), repository=repository)
+    stored = await replica.background.start(REQUEST, [], CALLER)
+    await until(lambda: not replica.background.running())
+    assert "could not be written: StatementFailed" in caplog.text
+    assert "secret" not in caplog.text
+    assert await replica.status(stored, clock.now) in {"queued", "in_progress"}
+    clock.now += int(SILENT_S * 1000)
+    await replica.keeper.heartbeat()
+    await Replica(database, "two", clock).keeper.fail_silent()
+    assert await replica.status(stored, clock.now) == "failed"
 
 
 async def test_a_process_that_stops_writes_the_end_of_what_it_leaves(replicas, clock):

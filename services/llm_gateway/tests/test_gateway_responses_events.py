@@ -5,6 +5,7 @@ import asyncio
 import orjson
 import pytest
 
+from signalbox.common.storage import DuplicateKey, StorageUnavailable
 from signalbox.llm_gateway.errors import ProviderBroke, ProviderRefused
 from signalbox.llm_gateway.responses.background import EventLog
 from signalbox.llm_gateway.responses.chat_chunks import chat_chunks
@@ -285,6 +286,41 @@ async def test_a_log_joins_deltas_of_one_text_and_loses_none_when_it_is_closed()
         "completed",
     ]
     assert rows.end == "completed"
+
+
+class AwayRows(FakeRows):
+    """Is away at first, and has written one batch whose outcome was not known."""
+
+    def __init__(self):
+        super().__init__()
+        self.script = [StorageUnavailable("away"), StorageUnavailable("away"), DuplicateKey("events")]
+
+    async def progress(self, stored, now, batch):
+        if self.script:
+            raise self.script.pop(0)
+        return await super().progress(stored, now, batch)
+
+    async def finish(self, stored, now, status, response, batch=None):
+        if not self.batches:
+            self.batches.append(None)
+            raise StorageUnavailable("away")
+        return await super().finish(stored, now, status, response, batch)
+
+
+async def test_a_log_waits_for_the_database_and_writes_nothing_twice():
+    rows = AwayRows()
+    log = EventLog(rows, None, next_number=2)
+    writing = asyncio.create_task(log.write())
+    log.add([{"type": "response.in_progress"}])
+    changed = log.changed
+    async with asyncio.timeout(10):
+        await changed.wait()
+    assert rows.script == rows.batches == []
+    log.close()
+    await writing
+    await log.end({"status": "completed"}, [{"type": "response.completed"}])
+    (last,) = rows.batches[1:]
+    assert (last.first, last.last, rows.end) == (3, 3, "completed")
 
 
 class Pieces:

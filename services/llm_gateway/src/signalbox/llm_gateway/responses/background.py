@@ -226,6 +226,7 @@ class BackgroundResponses:
         self._asking = asking
         self._at_most = at_most
         self._grace_s = grace_s
+        self._starting = 0
         self._runs: dict[str, tuple[BackgroundRun, asyncio.Task[None]]] = {}
 
     async def start(self, request: ResponsesRequest, context: list[Json], caller: Caller) -> StoredResponse:
@@ -234,7 +235,7 @@ class BackgroundResponses:
         Raises:
             BackgroundFull: the process works on as many as it may.
         """
-        if len(self._runs) >= self._at_most:
+        if len(self._runs) + self._starting >= self._at_most:
             raise BackgroundFull(
                 f"{self._at_most} background responses are running; try again shortly.",
                 headers={"Retry-After": "5"},
@@ -242,17 +243,24 @@ class BackgroundResponses:
         response = opened(new_id("resp"), request, "queued")
         stored = self._kept.record(caller.principal, request, response, self.owner)
         opening = batch_of(0, list(opening_events(response)))
-        await self._repository.add(stored, opening)
+        self._starting += 1
+        try:
+            await self._repository.add(stored, opening)
+        finally:
+            self._starting -= 1
         run = BackgroundRun(
             stored, request, context, EventLog(self._repository, stored, next_number=opening.last + 1)
         )
         task = asyncio.create_task(run.work(self._asking, caller), name=f"response {stored.response_id}")
         self._runs[stored.response_id] = (run, task)
-        task.add_done_callback(lambda _: self._forget(run))
+        task.add_done_callback(lambda done: self._forget(run, done))
         return stored
 
-    def _forget(self, run: BackgroundRun) -> None:
+    def _forget(self, run: BackgroundRun, task: asyncio.Task[None]) -> None:
         self._runs.pop(run.key.response_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # Without its words, which may quote what was said. Nobody speaks for the row now: it goes stale and fails.
+            _LOG.error("a background response could not be written: %s", type(error).__name__)
         run.log.tell()  # those who follow it look whether it has ended
 
     def running(self) -> set[str]:
