@@ -1,6 +1,7 @@
 """Our gateway as an operator would run it: keys and the ledger on, on PostgreSQL and Redis.
 
-Its file names limits and budgets too, which the gateway does not enforce yet; `check` says so after a run."""
+Its file names limits and budgets too, which the gateway does not enforce yet; `check` says so after a run.
+"""
 
 import subprocess
 import time

@@ -28,6 +28,7 @@ class Planted(NamedTuple):
     workflow_id: str
     config_hash: str
     key_id: str
+    response_id: str
     tenant: str
 
     def fill(self, path: str) -> str:
@@ -49,7 +50,16 @@ def planted(client: PublicApi, admin_client: PublicApi) -> Planted:
     snapshot = publish(admin_client, document, message=MARK)["snapshot"]
     turn = client.query(f"hello, {MARK}, is JKT-1001 in stock?", session)
     key = admin_client.call("POST", "/admin/api/v1/keys", json={"name": MARK, "scopes": ["query"]})
-    return Planted(session, turn["turn_id"], workflow_id, snapshot["config_hash"], key["key_id"], TENANTS[0])
+    response = client.call("POST", "/llm/v1/responses", json={"model": "fake-model", "input": MARK})
+    return Planted(
+        session,
+        turn["turn_id"],
+        workflow_id,
+        snapshot["config_hash"],
+        key["key_id"],
+        response["id"],
+        TENANTS[0],
+    )
 
 
 def context_of(planted: Planted) -> dict[str, Any]:
@@ -75,6 +85,11 @@ def body_of(path: str, planted: Planted) -> Any:
             "messages": [{"role": "user", "content": "hello"}],
         },
         "/llm/v1/embeddings": {"model": "fake-embedding", "input": "hello"},
+        "/llm/v1/responses": {
+            "model": "fake-model",
+            "input": "what did I say?",
+            "previous_response_id": planted.response_id,
+        },
         "/admin/api/v1/validate": {"document": {}},
         "/admin/api/v1/publish": {"document": {}},
         "/admin/api/v1/workflows/{workflow_id}/activate": {"config_hash": planted.config_hash},
@@ -144,6 +159,7 @@ def test_the_other_tenants_key_finds_nothing_anywhere(
     keys = admin_client.call("GET", "/admin/api/v1/keys", params={"limit": 200})["items"]
     (mine,) = [key for key in keys if key["key_id"] == planted.key_id]
     assert mine["revoked_at"] is None
+    assert MARK in str(client.call("GET", f"/llm/v1/responses/{planted.response_id}"))
     assert "theirs" not in {key["name"] for key in keys}
 
 
