@@ -21,6 +21,7 @@ class Tally:
     request: bytes
     tokens: int
     measuring: bool = False
+    over: bool = False
     answered: int = 0
     reconnects: int = 0
     errors: int = 0
@@ -51,12 +52,16 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Open another connection; a begun answer is an error."""
         del exc
+        if self._tally.over:
+            return
         if self._begun:
             self._tally.fail("the connection broke", b"".join(self._body))
         self._tally.reconnects += 1
         connect(self._tally, self._port)
 
     def _send(self) -> None:
+        if self._tally.over:
+            return
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._found = 0
@@ -122,7 +127,8 @@ async def main() -> None:
     started, cpu = time.perf_counter(), time.process_time()
     tally.measuring = True
     await asyncio.sleep(seconds)
-    tally.measuring = False
+    # The loop goes on until the process has ended: what it sent then, nobody would count.
+    tally.measuring, tally.over = False, True
     told = {
         "count": len(tally.latencies),
         "answered": tally.answered,
