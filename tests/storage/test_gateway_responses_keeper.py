@@ -10,7 +10,7 @@ from support.async_waiting import until
 from signalbox.common.storage import StatementFailed
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.answers import StreamedAnswer
-from signalbox.llm_gateway.calls import Caller
+from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.errors import BackgroundFull
 from signalbox.llm_gateway.records import Labels
 from signalbox.llm_gateway.responses.background import BackgroundResponses

@@ -9,7 +9,10 @@ from signalbox.common.context import Deadline
 from signalbox.common.errors import DeadlineExceeded
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal, Scope
-from signalbox.llm_gateway.calls import Caller, ModelCalls
+from signalbox.llm_gateway.admission import Unlimited
+from signalbox.llm_gateway.attempts import Attempts
+from signalbox.llm_gateway.call import Caller
+from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.deployments import Capabilities, Deployment, PriceSpec
 from signalbox.llm_gateway.errors import (
@@ -21,8 +24,8 @@ from signalbox.llm_gateway.errors import (
     ProviderRefused,
     ProviderTimeout,
 )
+from signalbox.llm_gateway.money import Prices
 from signalbox.llm_gateway.ports import UpstreamAnswer, UpstreamStream
-from signalbox.llm_gateway.prices import Prices
 from signalbox.llm_gateway.protocol import RequestBody
 from signalbox.llm_gateway.records import Labels
 
@@ -119,7 +122,9 @@ def setup(*script, **fields):
     )
     upstream, ledger = FakeUpstream(*script), FakeLedger()
     upstreams = {"openai": upstream, "litellm": upstream, "demo": upstream}
-    calls = ModelCalls(Catalog([deployment], lambda _: None), upstreams, Prices(), ledger, NoOpTracer())
+    catalog, prices = Catalog([deployment], lambda _: None), Prices()
+    attempts = Attempts(catalog, upstreams, prices)
+    calls = ModelCalls(catalog, prices, Unlimited(), ledger, NoOpTracer(), attempts)
     return calls, upstream, ledger
 
 

@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from signalbox.llm_gateway.deployments import Deployment, PriceSpec
-from signalbox.llm_gateway.prices import Prices, bundled_map, money, price_of_entry
+from signalbox.llm_gateway.money.prices import Prices, bundled_map, money, price_of_entry
 from signalbox.llm_gateway.protocol import Tokens
 
 

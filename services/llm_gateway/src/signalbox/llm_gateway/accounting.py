@@ -10,15 +10,14 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from signalbox.common.errors import SignalboxError
-from signalbox.common.ids import new_id, now_ms
 from signalbox.common.telemetry import current_trace_id
-from signalbox.contracts.identity import Principal
+from signalbox.llm_gateway.admission import Opening, Ticket
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout
-from signalbox.llm_gateway.ports import Ledger, Operation
-from signalbox.llm_gateway.prices import Price, money
+from signalbox.llm_gateway.money import Price, money
+from signalbox.llm_gateway.ports import Ledger
 from signalbox.llm_gateway.protocol import Tokens, estimated_tokens
-from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall, Outcome, storable
+from signalbox.llm_gateway.records import LedgerAttempt, LedgerCall, Outcome, storable
 
 _CLIENT_LEFT = 499
 
@@ -125,31 +124,26 @@ class CallAccount:
         self,
         ledger: Ledger,
         tracer: trace.Tracer,
+        opening: Opening,
+        ticket: Ticket,
         *,
-        principal: Principal,
-        labels: Labels,
-        operation: Operation,
-        model: str,
         streamed: bool,
     ) -> None:
-        self.call_id = new_id("llm")
+        self.call_id = opening.call_id
         self.emulated: str | None = None
         self._ledger = ledger
         self._tracer = tracer
-        self._principal = principal
-        self._labels = labels
-        self._operation = operation
-        self._model = model
+        self._opening = opening
+        self._ticket = ticket
         self._streamed = streamed
         self._trace_id = current_trace_id()
-        self._created_at = now_ms()
         self._started = time.monotonic()
         self._attempts: list[AttemptAccount] = []
         self._finished = False
 
     def attempt(self, deployment: Deployment, price: Price | None, sent_bytes: int) -> AttemptAccount:
         """Begin an attempt of ``sent_bytes`` of request."""
-        kind = "embeddings" if self._operation == "embeddings" else "chat"
+        kind = "embeddings" if self._opening.operation == "embeddings" else "chat"
         span = self._tracer.start_span(
             f"{kind} {deployment.provider_model}",
             kind=SpanKind.CLIENT,
@@ -200,13 +194,15 @@ class CallAccount:
         self.finish("aborted", _CLIENT_LEFT, "client_left")
 
     def finish(self, outcome: Outcome, status: int, code: str | None = None) -> None:
-        """The call is over: write its row. Later calls have no effect."""
+        """The call is over: give its ticket back and write its row. Later calls have no effect."""
         if self._finished:
             return
         self._finished = True
         for attempt in self._attempts:
             attempt.close(outcome, status, code)
-        self._ledger.record(self._row(outcome, status, code))
+        row = self._row(outcome, status, code)
+        self._ticket.settle(row)
+        self._ledger.record(row)
 
     def _row(self, outcome: Outcome, status: int, code: str | None) -> LedgerCall:
         rows = tuple(attempt.row for attempt in self._attempts if attempt.row is not None)
@@ -214,12 +210,12 @@ class CallAccount:
         total, currency = _total(rows)
         first_token = self._attempts[-1].first_token_ms if self._attempts else None
         return LedgerCall(
-            tenant=self._principal.tenant,
+            tenant=self._opening.principal.tenant,
             call_id=self.call_id,
-            subject=storable(self._principal.subject),
-            labels=self._labels,
-            operation=self._operation,
-            model_asked=storable(self._model),
+            subject=storable(self._opening.principal.subject),
+            labels=self._opening.labels,
+            operation=self._opening.operation,
+            model_asked=storable(self._opening.model),
             model_answered=last.model_answered if last else None,
             deployment=last.deployment if last else None,
             streamed=self._streamed,
@@ -235,7 +231,7 @@ class CallAccount:
             latency_ms=int((time.monotonic() - self._started) * 1000),
             first_token_ms=first_token if self._streamed else None,
             trace_id=self._trace_id,
-            created_at=self._created_at,
+            created_at=self._opening.created_at,
             attempts=rows,
         )
 

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from fastapi import FastAPI, Response
+from opentelemetry import trace
 
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import SignalboxError
@@ -17,6 +18,8 @@ from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.storage import Database
 from signalbox.common.web import ServiceParts, create_service_app, problem_response
+from signalbox.llm_gateway.admission import Unlimited
+from signalbox.llm_gateway.attempts import Attempts
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.demo import DemoUpstream
@@ -26,10 +29,10 @@ from signalbox.llm_gateway.ledger import BatchedLedger
 from signalbox.llm_gateway.messages.endpoints import router as messages_router
 from signalbox.llm_gateway.messages.http import PREFIX as MESSAGES
 from signalbox.llm_gateway.messages.http import anthropic_error_response
+from signalbox.llm_gateway.money import Prices
 from signalbox.llm_gateway.offers import OPENAI_KEY_VARIABLE, declared_deployments, local_source, sources_of
 from signalbox.llm_gateway.openai_http import openai_error_response
-from signalbox.llm_gateway.ports import Upstream
-from signalbox.llm_gateway.prices import Prices
+from signalbox.llm_gateway.ports import Ledger, Upstream
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.responses.asking import Asking
 from signalbox.llm_gateway.responses.background import BackgroundResponses
@@ -62,9 +65,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     http = ProviderHttp()
     credentials = Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
-    calls = ModelCalls(
-        catalog, _upstreams(http, credentials), Prices(), ledger, platform.tracing.tracer("llm_gateway")
-    )
+    calls = _model_calls(catalog, http, credentials, ledger, platform.tracing.tracer("llm_gateway"))
     responses = _responses(settings, database, calls)
 
     @asynccontextmanager
@@ -104,6 +105,14 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     app.state.catalog = catalog
     app.state.ledger = ledger
     return app
+
+
+def _model_calls(
+    catalog: Catalog, http: ProviderHttp, credentials: Credentials, ledger: Ledger, tracer: trace.Tracer
+) -> ModelCalls:
+    prices = Prices()
+    attempts = Attempts(catalog, _upstreams(http, credentials), prices)
+    return ModelCalls(catalog, prices, Unlimited(), ledger, tracer, attempts)
 
 
 class _ResponseParts(NamedTuple):

@@ -9,7 +9,8 @@ from signalbox.common.ids import now_ms
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.llm import ModelInfo, ModelList, UsageReport
-from signalbox.llm_gateway.calls import Caller, ModelCalls
+from signalbox.llm_gateway.call import Caller
+from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.errors import ModelNotFound
 from signalbox.llm_gateway.leaving import while_client_stays

@@ -13,8 +13,13 @@
     │   └── ResponseNotFound       404  no such response, or not the caller's
     ├── Unavailable
     │   ├── BackgroundFull         503  too many responses run in the background
+    │   ├── LimitsUnavailable      503  limits cannot be counted, and a policy says that no call is made then
     │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
     │   └── ProviderUnreachable    503  no connection to the provider
+    ├── RateLimited
+    │   ├── LimitExceeded          429  a limit has no room; Retry-After says when it has
+    │   └── BudgetExceeded         429  what the call may cost does not fit a budget
+    ├── UnpricedModel              403  a hard budget applies, and the model has no price
     ├── ProviderTimeout            504  the provider took longer than it may
     ├── ProviderBroke              502  the provider's answer broke off or is none
     ├── AnswerInvalid              502  a model without tools or JSON mode failed the prompted fallback twice
@@ -26,7 +31,7 @@
 from collections.abc import Mapping
 from typing import ClassVar
 
-from signalbox.common.errors import BadRequest, NotFound, SignalboxError, Unavailable
+from signalbox.common.errors import BadRequest, Forbidden, NotFound, RateLimited, SignalboxError, Unavailable
 from signalbox.contracts.problem import Problem
 
 
@@ -79,6 +84,30 @@ class ResponseInterrupted(SignalboxError):
     """The process that worked on a background response stopped or died."""
 
     code: ClassVar[str] = "response_interrupted"
+
+
+class LimitExceeded(RateLimited):
+    """A limit has no room for the call; ``Retry-After`` says when it has, and the sentence names it."""
+
+    code: ClassVar[str] = "limit_exceeded"
+
+
+class BudgetExceeded(RateLimited):
+    """What the call may cost does not fit into what is left of a budget, which the sentence names."""
+
+    code: ClassVar[str] = "budget_exceeded"
+
+
+class UnpricedModel(Forbidden):
+    """A hard budget applies, and nobody has said what the model costs."""
+
+    code: ClassVar[str] = "model_unpriced"
+
+
+class LimitsUnavailable(Unavailable):
+    """What counts limits and budgets cannot be reached, and a policy says that no call is made uncounted."""
+
+    code: ClassVar[str] = "limits_unavailable"
 
 
 class LedgerFull(Unavailable):

@@ -5,7 +5,7 @@ from typing import Any
 
 from signalbox.common.storage import Database, Statement, Write, insert_into
 from signalbox.contracts.llm import UsageLine
-from signalbox.llm_gateway.prices import money
+from signalbox.llm_gateway.money import money
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import LedgerAttempt, LedgerCall
 

@@ -1,15 +1,14 @@
 """Settings of the LLM Gateway, beside those that every service has."""
 
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import AliasChoices, Field, SecretStr, TypeAdapter, ValidationError
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from signalbox.common.settings import CommonSettings, SettingsError
+from signalbox.common.settings import CommonSettings
 from signalbox.contracts.config.llm import ModelRole
 from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
+from signalbox.llm_gateway.gateway_file import GatewayFile
 
 
 class GatewaySettings(CommonSettings):
@@ -30,7 +29,7 @@ class GatewaySettings(CommonSettings):
     llm_deployments: list[Deployment] = []
     """JSON list of deployments; see ``Deployment``."""
     llm_deployments_file: Path | None = None
-    """YAML or JSON file with a list of deployments, or with one under ``deployments``."""
+    """YAML or JSON file with deployments, limits and budgets; see ``GatewayFile``."""
     ollama_url: str = "http://127.0.0.1:11434"
     """An Ollama that answers here at start is offered; empty: do not look for one."""
     model: str | None = None
@@ -62,27 +61,18 @@ class GatewaySettings(CommonSettings):
         }
         return own[role] or (None if role == "embed" else self.model)
 
-    def deployments(self) -> list[Deployment]:
-        """The declared deployments: those of the variable, then those of the file.
+    def gateway_file(self) -> GatewayFile:
+        """What the file declares; nothing without one.
 
         Raises:
             SettingsError: the file cannot be read; the sentence says why.
         """
-        if self.llm_deployments_file is None:
-            return list(self.llm_deployments)
-        return [*self.llm_deployments, *_read(self.llm_deployments_file)]
-
-
-def _read(path: Path) -> list[Deployment]:
-    try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict):
-            content = content.get("deployments")
-        return TypeAdapter(list[Deployment]).validate_python(content)
-    except (OSError, yaml.YAMLError) as error:
-        raise SettingsError(f"Cannot read SIGNALBOX_LLM_DEPLOYMENTS_FILE {path}: {error}") from error
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
+        return (
+            GatewayFile()
+            if self.llm_deployments_file is None
+            else GatewayFile.read(self.llm_deployments_file)
         )
-        raise SettingsError(f"{path} is no list of deployments: {wrong}") from error
+
+    def deployments(self) -> list[Deployment]:
+        """The declared deployments: those of the variable, then those of the file. Raises as ``gateway_file`` does."""
+        return [*self.llm_deployments, *self.gateway_file().deployments]

@@ -70,6 +70,15 @@ class RequestBody:
         return isinstance(options, dict) and options.get("include_usage") is True
 
     @property
+    def output_cap(self) -> int | None:
+        """The tokens that the answer may have, where the request says so."""
+        for name in ("max_completion_tokens", "max_tokens"):
+            cap = self.fields.get(name)
+            if isinstance(cap, int) and not isinstance(cap, bool) and cap > 0:
+                return cap
+        return None
+
+    @property
     def tools(self) -> list[dict[str, Any]]:
         """The functions that the model may call; none when the request forbids calling them."""
         tools = self.fields.get("tools")

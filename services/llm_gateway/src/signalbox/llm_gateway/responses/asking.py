@@ -3,7 +3,8 @@
 from typing import Any
 
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
-from signalbox.llm_gateway.calls import Caller, ModelCalls
+from signalbox.llm_gateway.call import Caller
+from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.errors import ProviderRefused
 from signalbox.llm_gateway.responses.request import ResponsesRequest
 

@@ -16,7 +16,7 @@ from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.common.ids import new_id, now_ms
 from signalbox.common.storage import DuplicateKey
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
-from signalbox.llm_gateway.calls import Caller
+from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.errors import BackgroundFull, ProviderBroke, ResponseInterrupted
 from signalbox.llm_gateway.responses.asking import Asking
 from signalbox.llm_gateway.responses.chat_chunks import chat_chunks

@@ -9,7 +9,7 @@ import orjson
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
-from signalbox.llm_gateway.calls import Caller
+from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.errors import MalformedCall, NotInBackground, ProviderBroke
 from signalbox.llm_gateway.responses.asking import Asking
 from signalbox.llm_gateway.responses.background import BackgroundResponses

@@ -1,0 +1,99 @@
+"""Limits and budgets as an operator writes them."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from signalbox.contracts.identity import DEFAULT_TENANT
+
+ANY_TENANT = "*"
+
+WhenUnavailable = Literal["open", "closed"]
+"""What happens to calls while that which counts cannot be reached: they are made uncounted, or refused (503)."""
+
+
+class _Rule(BaseModel):
+    """Part of the gateway's file: a misspelt name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitRule(_Rule):
+    """How much may be used in any ``window_s`` seconds, and at once.
+
+    It counts apart for every key, user, model or deployment that it is ``of``, unless ``only`` names one of them.
+    A user is the session's owner, as the service that calls for it says; other calls have none.
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """Named in the 429 answer; unique in its tenant."""
+    tenant: str = DEFAULT_TENANT
+    """``*``: every tenant, each counted apart."""
+    of: Literal["tenant", "key", "user", "model", "deployment"]
+    only: str | None = Field(default=None, max_length=200)
+    """A key's id, a user, a model or a deployment's name."""
+    requests: int | None = Field(default=None, ge=1)
+    """Calls that may begin in a window."""
+    tokens: int | None = Field(default=None, ge=1)
+    """Tokens in a window: input, and what the answer may have until it is known what it had."""
+    parallel: int | None = Field(default=None, ge=1)
+    """Calls at a time."""
+    window_s: int = Field(default=60, ge=1, le=86_400)
+    wait_s: float = Field(default=0, ge=0, le=60)
+    """Seconds that a call waits for room instead of being refused, higher priority first."""
+    when_unavailable: WhenUnavailable = "open"
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.requests is None and self.tokens is None and self.parallel is None:
+            raise ValueError(f"limit '{self.name}' needs at least one of requests, tokens and parallel")
+        return self
+
+
+class BudgetRule(_Rule):
+    """How much money may be spent in a window of the calendar, in the tenant's time zone."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    tenant: str = DEFAULT_TENANT
+    of: Literal["tenant", "key", "user", "workflow"]
+    only: str | None = Field(default=None, max_length=200)
+    amount: Decimal = Field(gt=0, max_digits=15, decimal_places=6)
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    window: Literal["hour", "day", "week", "month", "total"]
+    """``week`` begins on Monday; ``total`` never begins anew."""
+    hard: bool = True
+    """A hard budget refuses calls that could exceed it; a soft one says in the log and the metrics that it was."""
+    when_unavailable: WhenUnavailable = "closed"
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError(f"'{name}' is no time zone of the IANA database, such as Europe/Berlin") from error
+    return name
+
+
+class TenantRule(_Rule):
+    """What holds for a tenant as a whole."""
+
+    tenant: str
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    """Where its days begin, for budgets."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySet:
+    """All rules at one moment. ``version`` differs whenever anything in it does."""
+
+    version: int = 0
+    limits: tuple[LimitRule, ...] = ()
+    budgets: tuple[BudgetRule, ...] = ()
+    tenants: tuple[TenantRule, ...] = ()
+
+    def timezone_of(self, tenant: str) -> str:
+        """The tenant's time zone."""
+        return next((rule.timezone for rule in self.tenants if rule.tenant == tenant), "UTC")
