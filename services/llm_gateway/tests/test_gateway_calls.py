@@ -14,10 +14,11 @@ from signalbox.llm_gateway.attempts import Attempts
 from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
-from signalbox.llm_gateway.deployments import Capabilities, Deployment, PriceSpec
+from signalbox.llm_gateway.deployments import Capabilities, Deployment
 from signalbox.llm_gateway.errors import (
     AnswerInvalid,
     LedgerFull,
+    ModelNotAllowed,
     ModelNotFound,
     NotAChatModel,
     ProviderBroke,
@@ -27,6 +28,7 @@ from signalbox.llm_gateway.errors import (
 from signalbox.llm_gateway.money import Prices
 from signalbox.llm_gateway.ports import UpstreamAnswer, UpstreamStream
 from signalbox.llm_gateway.protocol import RequestBody
+from signalbox.llm_gateway.rates import PriceSpec
 from signalbox.llm_gateway.records import Labels
 
 USAGE = {"prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 14}
@@ -133,8 +135,10 @@ def body(**fields):
     return RequestBody.parse(orjson.dumps(raw)).check_chat()
 
 
-def caller(*scopes, deadline=None):
-    principal = Principal(tenant="acme", subject="key:1", scopes=frozenset(scopes or {Scope.LLM}))
+def caller(*scopes, deadline=None, **of_the_key):
+    principal = Principal(
+        tenant="acme", subject="key:1", scopes=frozenset(scopes or {Scope.LLM}), **of_the_key
+    )
     return Caller(principal, Labels(session_id="s", purpose="test"), deadline)
 
 
@@ -165,6 +169,23 @@ async def test_a_whole_answer_is_the_providers_with_our_name_of_the_model():
         False,
     )
     assert (row.outcome, row.status, len(row.attempts)) == ("ok", 200, 1)
+
+
+async def test_a_key_for_other_models_is_refused_before_anything_is_called():
+    calls, upstream, ledger = setup(answer())
+    with pytest.raises(ModelNotAllowed) as refused:
+        await calls.chat(body(), caller(models=frozenset({"other"})))
+    assert (refused.value.problem().status, refused.value.problem().code) == (403, "model_not_allowed")
+    assert (upstream.bodies, ledger.rows) == ([], [])
+    await calls.chat(body(), caller(models=frozenset({"m"})))
+
+
+async def test_a_keys_cap_of_the_output_is_sent_where_the_call_has_none():
+    calls, upstream, _ = setup(answer(), answer())
+    await calls.chat(body(), caller(default_max_output=7))
+    await calls.chat(body(max_completion_tokens=9), caller(default_max_output=7))
+    assert upstream.bodies[0]["max_tokens"] == 7
+    assert (upstream.bodies[1]["max_completion_tokens"], "max_tokens" in upstream.bodies[1]) == (9, False)
 
 
 async def test_a_model_without_a_price_is_unpriced_not_free():

@@ -100,6 +100,19 @@ async def test_rows_are_written_in_batches_soon_after():
     await ledger.close()
 
 
+async def test_whoever_remembers_open_calls_is_told_which_are_committed():
+    told = []
+    store = FakeStore(StorageUnavailable("away"))
+    store.refused = {"c2"}
+    ledger = BatchedLedger(store, max_waiting=10, on_written=told.append)
+    await ledger.start()
+    ledger.record(call("c1"))
+    ledger.record(call("c2"))
+    await store.until(1)
+    await ledger.close()
+    assert told == [["c1"]]
+
+
 async def test_closing_writes_what_waits():
     store = FakeStore()
     ledger = BatchedLedger(store, max_waiting=10)

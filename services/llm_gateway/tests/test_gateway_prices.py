@@ -3,9 +3,11 @@ from decimal import Decimal
 import orjson
 import pytest
 
-from signalbox.llm_gateway.deployments import Deployment, PriceSpec
-from signalbox.llm_gateway.money.prices import Prices, bundled_map, money, price_of_entry
+from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.money import money
+from signalbox.llm_gateway.money.prices import Prices, bundled_map, price_of_entry
 from signalbox.llm_gateway.protocol import Tokens
+from signalbox.llm_gateway.rates import PriceSpec
 
 
 @pytest.fixture

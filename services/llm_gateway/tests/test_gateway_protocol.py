@@ -112,6 +112,51 @@ def test_tokens_are_read_by_kind_and_nonsense_counts_as_nothing():
     assert Tokens.reported({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}) == Tokens(input=9, cached=4)
 
 
+def test_writes_that_are_kept_for_an_hour_are_part_of_all_writes():
+    usage = {
+        "prompt_tokens": 100,
+        "completion_tokens": 3,
+        "cache_creation_input_tokens": 30,
+        "cache_read_input_tokens": 50,
+        "prompt_tokens_details": {
+            "cached_tokens": 50,
+            "cache_creation_tokens": 30,
+            "cache_creation_token_details": {
+                "ephemeral_5m_input_tokens": 10,
+                "ephemeral_1h_input_tokens": 20,
+            },
+        },
+    }
+    assert Tokens.reported(usage) == Tokens(100, 3, cached=50, cache_write=30, cache_write_1h=20)
+
+
+def test_thoughts_that_a_provider_counts_beside_the_output_are_part_of_it():
+    usage = {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "completion_tokens_details": {"reasoning_tokens": 100},
+    }
+    assert Tokens.reported({**usage, "total_tokens": 115}) == Tokens(10, 105, reasoning=100)
+    inside = {**usage, "completion_tokens": 105, "total_tokens": 115}
+    assert Tokens.reported(inside) == Tokens(10, 105, reasoning=100)
+
+
+def test_the_cap_of_a_key_goes_on_under_the_name_that_the_provider_takes():
+    def sent(raw, extensions):
+        body = RequestBody.parse(raw)
+        return body.for_upstream("m", ask_usage=False, extensions=extensions, output_cap=5)
+
+    assert sent(b'{"model": "m", "n" : 1}', frozenset({"max_tokens"})) == (
+        b'{"model": "m", "n" : 1,"max_tokens":5}'
+    )
+    assert sent(b'{"model":"m"}', frozenset()) == b'{"model":"m","max_completion_tokens":5}'
+    assert (
+        sent(b'{"model":"m","max_tokens":null}', frozenset({"max_tokens"})) == b'{"model":"m","max_tokens":5}'
+    )
+    own = b'{"model":"m","max_tokens":9}'
+    assert sent(own, frozenset()) == own
+
+
 def test_our_errors_have_the_shape_of_openai():
     status, body = error_body(Unauthenticated("Send a key."))
     assert status == 401

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
 from signalbox.contracts.base import EpochMs, ExternalId, Identifier, WireModel
 
@@ -39,6 +39,12 @@ class Principal(WireModel):
     scopes: frozenset[Scope] = frozenset()
     workflows: frozenset[str] | None = None
     """Workflow ids that the credential may use; ``None`` means all of the tenant's."""
+    models: frozenset[str] | None = None
+    """Names of models that the credential may call at the gateway; ``None`` means all."""
+    default_max_output: int | None = None
+    """Output tokens that an answer to a model call may have when the call does not say so."""
+    priority: int = 0
+    """Of model calls that wait for a limit, those with the larger number are admitted first."""
 
     def may(self, scope: Scope) -> bool:
         """Whether the principal holds ``scope``."""
@@ -47,6 +53,10 @@ class Principal(WireModel):
     def may_use(self, workflow_id: str) -> bool:
         """Whether the principal may use the workflow named ``workflow_id``."""
         return self.workflows is None or workflow_id in self.workflows
+
+    def may_call(self, model: str) -> bool:
+        """Whether the principal may call the model named ``model``."""
+        return self.models is None or model in self.models
 
 
 class KeyRecord(WireModel):
@@ -58,6 +68,9 @@ class KeyRecord(WireModel):
     secret_sha256: str
     scopes: frozenset[Scope]
     workflows: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    default_max_output: int | None = Field(default=None, ge=1)
+    priority: int = Field(default=0, ge=-100, le=100)
     created_at: EpochMs
     expires_at: EpochMs | None = None
     revoked_at: EpochMs | None = None
@@ -65,7 +78,13 @@ class KeyRecord(WireModel):
     def principal(self) -> Principal:
         """The principal that presents this key."""
         return Principal(
-            tenant=self.tenant, subject=f"key:{self.key_id}", scopes=self.scopes, workflows=self.workflows
+            tenant=self.tenant,
+            subject=f"key:{self.key_id}",
+            scopes=self.scopes,
+            workflows=self.workflows,
+            models=self.models,
+            default_max_output=self.default_max_output,
+            priority=self.priority,
         )
 
     def usable_at(self, now_ms: int) -> bool:

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from fastapi import FastAPI, Response
-from opentelemetry import trace
 
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import SignalboxError
@@ -18,7 +17,7 @@ from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.storage import Database
 from signalbox.common.web import ServiceParts, create_service_app, problem_response
-from signalbox.llm_gateway.admission import Unlimited
+from signalbox.llm_gateway.admission import Admission, Unlimited
 from signalbox.llm_gateway.attempts import Attempts
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
@@ -61,11 +60,12 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
         keys=authenticator.keys,
     )
     database = platform.database("llm_gateway")
-    ledger = BatchedLedger(LedgerRepository(database), max_waiting=settings.ledger_max_waiting)
+    admission = Unlimited()
+    ledger = _ledger(settings, database, admission)
     http = ProviderHttp()
     credentials = Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
-    calls = _model_calls(catalog, http, credentials, ledger, platform.tracing.tracer("llm_gateway"))
+    calls = _model_calls(platform, catalog, http, credentials, admission, ledger)
     responses = _responses(settings, database, calls)
 
     @asynccontextmanager
@@ -107,12 +107,23 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     return app
 
 
+def _ledger(settings: GatewaySettings, database: Database, admission: Admission) -> BatchedLedger:
+    return BatchedLedger(
+        LedgerRepository(database), max_waiting=settings.ledger_max_waiting, on_written=admission.kept
+    )
+
+
 def _model_calls(
-    catalog: Catalog, http: ProviderHttp, credentials: Credentials, ledger: Ledger, tracer: trace.Tracer
+    platform: Platform,
+    catalog: Catalog,
+    http: ProviderHttp,
+    credentials: Credentials,
+    admission: Admission,
+    ledger: Ledger,
 ) -> ModelCalls:
-    prices = Prices()
+    prices, tracer = Prices(), platform.tracing.tracer("llm_gateway")
     attempts = Attempts(catalog, _upstreams(http, credentials), prices)
-    return ModelCalls(catalog, prices, Unlimited(), ledger, tracer, attempts)
+    return ModelCalls(catalog, prices, admission, ledger, tracer, attempts)
 
 
 class _ResponseParts(NamedTuple):

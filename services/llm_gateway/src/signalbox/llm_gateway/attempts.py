@@ -66,7 +66,10 @@ class Attempts:
         """The provider's own answer, whole."""
         deployment = call.plan.first
         sent = call.body.for_upstream(
-            deployment.provider_model, ask_usage=False, extensions=deployment.extensions
+            deployment.provider_model,
+            ask_usage=False,
+            extensions=deployment.extensions,
+            output_cap=call.output_cap,
         )
         _, answer, _ = await self._attempt(call, sent)
         if deployment.provider_model == call.body.model:
@@ -100,6 +103,7 @@ class Attempts:
             deployment.provider_model,
             ask_usage=deployment.capabilities.stream_usage,
             extensions=deployment.extensions,
+            output_cap=call.output_cap,
         )
         request = call.upstream_request(deployment, sent)
         attempt = call.account.attempt(deployment, await self._prices.of(deployment), len(sent))
@@ -124,7 +128,10 @@ class Attempts:
         call.account.emulated = ",".join(sorted(lacks))
         json_mode = deployment.capabilities.json_mode is True and "json_mode" not in lacks
         sent = call.body.for_upstream(
-            deployment.provider_model, ask_usage=False, extensions=deployment.extensions
+            deployment.provider_model,
+            ask_usage=False,
+            extensions=deployment.extensions,
+            output_cap=call.output_cap,
         )
         prompted = PromptedCall(RequestBody.parse(sent), lacks, has_json_mode=json_mode)
         failed: tuple[str, str] | None = None

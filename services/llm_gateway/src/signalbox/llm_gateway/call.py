@@ -10,6 +10,7 @@ from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Ticket
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.money import Asked
 from signalbox.llm_gateway.ports import Operation, UpstreamRequest
 from signalbox.llm_gateway.protocol import RequestBody
 from signalbox.llm_gateway.records import Labels
@@ -32,10 +33,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One admitted call: what is asked, by whom, who may answer it, and the books that are kept of it.
-
-    ``output_cap`` are output tokens that the answer may have though the request does not say so.
-    """
+    """One admitted call: what is asked, by whom, who may answer it, and the books that are kept of it."""
 
     body: RequestBody
     caller: Caller
@@ -43,7 +41,13 @@ class Call:
     plan: Plan
     account: CallAccount
     ticket: Ticket
-    output_cap: int | None = None
+    asked: Asked
+    """How large it is: what an attempt at one of its deployments costs at most is ``worst_case`` of this."""
+
+    @property
+    def output_cap(self) -> int | None:
+        """The cap that is sent to a provider where the request has none: the key's."""
+        return self.caller.principal.default_max_output if self.asked.answers else None
 
     def upstream_request(self, deployment: Deployment, body: bytes) -> UpstreamRequest:
         """An attempt at ``deployment``, within the time that the caller has left.

@@ -11,8 +11,8 @@ from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.call import Answering, Call, Caller
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.deployments import Deployment
-from signalbox.llm_gateway.errors import NotAChatModel
-from signalbox.llm_gateway.money import Prices, worst_case
+from signalbox.llm_gateway.errors import ModelNotAllowed, NotAChatModel
+from signalbox.llm_gateway.money import Prices, asked, worst_case
 from signalbox.llm_gateway.ports import Ledger, Operation
 from signalbox.llm_gateway.protocol import RequestBody
 from signalbox.llm_gateway.routing import Plan
@@ -49,7 +49,7 @@ class ModelCalls:
         """A chat completion; streamed when the body says so.
 
         Raises:
-            ModelNotFound, NotAChatModel: before anything is called; no row is written.
+            ModelNotAllowed, ModelNotFound, NotAChatModel: before anything is called; no row is written.
             LedgerFull: rows wait for the database.
             LimitExceeded, BudgetExceeded, UnpricedModel, LimitsUnavailable: as ``Admission.admit`` says; no row.
             Whatever ``Answering.answer`` raises.
@@ -59,6 +59,7 @@ class ModelCalls:
     async def _answer(
         self, body: RequestBody, caller: Caller, operation: Operation
     ) -> WholeAnswer | StreamedAnswer:
+        _check_allowed(caller, body.model)
         await self._ledger.admit()
         plan = Plan(body.model, (await self._catalog.find(body.model),))
         _check_ability(plan.first, operation)
@@ -67,20 +68,34 @@ class ModelCalls:
             return await self._answering.answer(call)
 
     async def _admitted(self, body: RequestBody, caller: Caller, operation: Operation, plan: Plan) -> Call:
-        prices = [await self._prices.of(deployment) for deployment in plan.deployments]
+        request = asked(
+            body,
+            answers=operation != "embeddings",
+            default_output=caller.principal.default_max_output,
+        )
+        candidates = [(deployment, await self._prices.terms(deployment)) for deployment in plan.deployments]
         opening = Opening(
             call_id=new_id("llm"),
             principal=caller.principal,
             labels=caller.labels,
             operation=operation,
             model=body.model,
-            worst=worst_case(body, prices, body.output_cap),
+            worst=worst_case(request, candidates),
             created_at=now_ms(),
             deadline=caller.deadline,
+            priority=caller.principal.priority,
         )
         ticket = await self._admission.admit(opening)
         account = CallAccount(self._ledger, self._tracer, opening, ticket, streamed=body.stream)
-        return Call(body, caller, operation, plan, account, ticket)
+        return Call(body, caller, operation, plan, account, ticket, request)
+
+
+def _check_allowed(caller: Caller, model: str) -> None:
+    if not caller.principal.may_call(model):
+        raise ModelNotAllowed(
+            f"Your key is not for the model '{model}'; GET /llm/v1/models lists those that it is for.",
+            pointer="/model",
+        )
 
 
 def _check_ability(deployment: Deployment, operation: Operation) -> None:

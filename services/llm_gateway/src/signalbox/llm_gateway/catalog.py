@@ -14,10 +14,10 @@ from signalbox.llm_gateway.deployments import (
     DEMO_MODEL,
     Capabilities,
     Deployment,
-    PriceSpec,
 )
 from signalbox.llm_gateway.errors import ModelNotFound
 from signalbox.llm_gateway.ports import ModelSource
+from signalbox.llm_gateway.rates import PriceSpec
 from signalbox.llm_gateway.roles import RoleChoice, choose_roles
 
 _LOG = logging.getLogger(__name__)

@@ -1,6 +1,5 @@
 """Deployments: which provider serves a model, under which name, with which limits of time and ability."""
 
-from decimal import Decimal
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -10,6 +9,7 @@ from signalbox.common.secrets import Secret, SecretStore, secret_name
 from signalbox.contracts.identity import DEFAULT_TENANT
 from signalbox.llm_gateway.errors import BadDeployment
 from signalbox.llm_gateway.protocol import COMMON_EXTENSIONS, Extension, Extensions
+from signalbox.llm_gateway.rates import PriceSpec
 
 ANY_MODEL = "*"
 """Public name of a deployment that serves every model which no other one names."""
@@ -54,19 +54,6 @@ class _Setting(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class PriceSpec(_Setting):
-    """Prices in ``currency`` for a million tokens. A kind without a price costs what its total costs."""
-
-    input: Decimal = Field(ge=0)
-    output: Decimal = Field(default=Decimal(0), ge=0)
-    cached_input: Decimal | None = Field(default=None, ge=0)
-    cache_write: Decimal | None = Field(default=None, ge=0)
-    reasoning: Decimal | None = Field(default=None, ge=0)
-    audio_input: Decimal | None = Field(default=None, ge=0)
-    audio_output: Decimal | None = Field(default=None, ge=0)
-    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
-
-
 class Capabilities(_Setting):
     """What a model can do; null: not known, and assumed until the provider says otherwise."""
 
@@ -94,7 +81,9 @@ class Deployment(_Setting):
     headers: dict[str, str] = {}
     """Further headers for the provider; a value ``secret:NAME`` or ``env:NAME`` is looked up."""
     price: PriceSpec | str | None = None
-    """Prices, or the name of another entry of the price map; none looks the model up there."""
+    """Prices, or the name of another entry of the price map; none looks the model up."""
+    cost: Literal["unknown"] | None = None
+    """``unknown``: called under budgets too though nobody knows its price, and shown as unpriced."""
     timeout_s: float = Field(default=300, gt=0, le=3600)
     """Seconds for a whole call."""
     first_token_timeout_s: float | None = Field(default=None, gt=0)
@@ -102,6 +91,13 @@ class Deployment(_Setting):
     stall_timeout_s: float = Field(default=120, gt=0)
     """Seconds between two chunks of a stream."""
     context_window: int | None = Field(default=None, ge=1)
+    max_output_tokens: int | None = Field(default=None, ge=1)
+    """Output tokens that an answer can have; budgets reserve them for a request without a cap of its own. None:
+    what the price map says, else 4096."""
+    image_tokens: int = Field(default=2500, ge=0)
+    """Input tokens that are reserved for each image."""
+    audio_tokens: int = Field(default=20_000, ge=0)
+    """Input tokens that are reserved for each piece of audio: about ten minutes at 32 tokens a second."""
     capabilities: Capabilities = Capabilities()
 
     @model_validator(mode="after")
@@ -110,6 +106,8 @@ class Deployment(_Setting):
             raise ValueError(f"provider '{self.provider}' needs a base_url")
         if self.model == ANY_MODEL and self.upstream_model is not None:
             raise ValueError("a deployment of every model ('*') cannot have an upstream_model")
+        if self.cost is not None and self.price is not None:
+            raise ValueError("a deployment has a price or 'cost: unknown', not both")
         return self
 
     @property

@@ -19,7 +19,9 @@
     ├── RateLimited
     │   ├── LimitExceeded          429  a limit has no room; Retry-After says when it has
     │   └── BudgetExceeded         429  what the call may cost does not fit a budget
-    ├── UnpricedModel              403  a hard budget applies, and the model has no price
+    ├── Forbidden
+    │   ├── ModelNotAllowed        403  the key is for other models
+    │   └── UnpricedModel          403  a hard budget applies, and the model has no price
     ├── ProviderTimeout            504  the provider took longer than it may
     ├── ProviderBroke              502  the provider's answer broke off or is none
     ├── AnswerInvalid              502  a model without tools or JSON mode failed the prompted fallback twice
@@ -96,6 +98,12 @@ class BudgetExceeded(RateLimited):
     """What the call may cost does not fit into what is left of a budget, which the sentence names."""
 
     code: ClassVar[str] = "budget_exceeded"
+
+
+class ModelNotAllowed(Forbidden):
+    """The key is for other models."""
+
+    code: ClassVar[str] = "model_not_allowed"
 
 
 class UnpricedModel(Forbidden):

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from signalbox.common.errors import SignalboxError, Unavailable
@@ -33,16 +34,28 @@ class LedgerStore(Protocol):
         ...
 
 
+def _nobody(call_ids: list[str]) -> None:
+    del call_ids
+
+
 class BatchedLedger:
     """The ledger of one process.
 
     A row waits at most about 50 ms before it is written. While the database is away, rows wait in memory and
     are tried again; when ``max_waiting`` of them wait, ``admit`` refuses new calls instead of losing rows.
+    ``on_written`` is told the call ids of each batch that was committed; it must return at once and not raise.
     """
 
-    def __init__(self, store: LedgerStore, *, max_waiting: int) -> None:
+    def __init__(
+        self,
+        store: LedgerStore,
+        *,
+        max_waiting: int,
+        on_written: Callable[[list[str]], None] = _nobody,
+    ) -> None:
         self._store = store
         self._max_waiting = max_waiting
+        self._on_written = on_written
         self._waiting: deque[LedgerCall] = deque()
         self._came = asyncio.Event()
         self._written = asyncio.Event()
@@ -127,6 +140,7 @@ class BatchedLedger:
         """
         try:
             await self._store.insert(batch)
+            self._on_written([call.call_id for call in batch])
         except Unavailable:
             raise
         except SignalboxError:

@@ -1,6 +1,18 @@
 """What tokens cost, and what a call may cost at most."""
 
-from signalbox.llm_gateway.money.prices import PICO, Price, Prices, Rates, money
-from signalbox.llm_gateway.money.worst_case import WorstCase, worst_case
+from signalbox.llm_gateway.money.prices import Prices, Terms
+from signalbox.llm_gateway.money.worst_case import Asked, WorstCase, asked, worst_case
+from signalbox.llm_gateway.rates import PICO, Price, Rates, money
 
-__all__ = ["PICO", "Price", "Prices", "Rates", "WorstCase", "money", "worst_case"]
+__all__ = [
+    "PICO",
+    "Asked",
+    "Price",
+    "Prices",
+    "Rates",
+    "Terms",
+    "WorstCase",
+    "asked",
+    "money",
+    "worst_case",
+]

@@ -1,34 +1,146 @@
-"""What a call may use at most, which is reserved before it is admitted."""
+"""What a call may use at most, which is reserved before it is admitted.
 
-from collections.abc import Sequence
+Budgets need a bound and limits of tokens an estimate, as those are settled to what was used: a token is at least one
+byte of text in every tokenizer that falls back to bytes, and about four of them in most texts. JSON around the text
+and its escapes are counted too, which covers what providers add for each message.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from signalbox.llm_gateway.money.prices import Price
+from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.money.prices import Terms
 from signalbox.llm_gateway.protocol import RequestBody, Tokens, estimated_tokens
 
 UNCAPPED_OUTPUT = 4096
 """Output tokens that are reserved where neither the request, the key nor the model has a limit."""
+
+_MAX_CHOICES = 128
+"""What OpenAI's API allows for ``n``; a larger one is refused by the provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How large a request is, whatever answers it.
+
+    ``output_cap`` is of one of its ``choices``: the request's own, else the key's; None leaves it to the model.
+    """
+
+    text_bytes: int
+    images: int = 0
+    audios: int = 0
+    choices: int = 1
+    output_cap: int | None = None
+    answers: bool = True
+    """Whether there is output; embeddings have none."""
+    text_only: bool = True
+    """Whether the output is text alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
     """Of one attempt at the dearest deployment that may answer.
 
-    ``cost_pico`` is None when one of the deployments has no price: what it costs is not known, which is not nothing.
+    ``cost_pico`` is None when it is not known what one of the deployments costs, which is not nothing; ``unknown``
+    says in a sentence why. A deployment that is declared as ``cost: unknown`` adds nothing to it, so that with no
+    other one it is 0 and without a currency.
     """
 
     tokens: Tokens
+    """The bound: input by bytes, output by its cap."""
     cost_pico: int | None
+    """Of the bound, rounded up."""
     currency: str | None
+    estimate: Tokens
+    """What limits of tokens take until it is known what was used: input at four bytes a token, output by its cap."""
+    unknown: str | None = None
 
 
-def worst_case(body: RequestBody, prices: Sequence[Price | None], output_cap: int | None) -> WorstCase:
-    """The worst case of a request; ``output_cap`` are the output tokens that it may be answered with."""
-    tokens = Tokens(
-        input=estimated_tokens(len(body.raw)), output=UNCAPPED_OUTPUT if output_cap is None else output_cap
+def asked(body: RequestBody, *, answers: bool, default_output: int | None = None) -> Asked:
+    """The size of a request, from the body as it was parsed.
+
+    Args:
+        body: a chat or embeddings request.
+        answers: whether it is a chat.
+        default_output: the key's cap, for a request that has none.
+    """
+    size = len(body.raw)
+    if not answers:
+        return Asked(size, answers=False)
+    images = audios = data = 0
+    for part in _parts(body.fields.get("messages")):
+        kind = part.get("type")
+        if kind == "image_url":
+            images += 1
+            image = part.get("image_url")
+            url = image.get("url") if isinstance(image, dict) else image
+            if isinstance(url, str) and url.startswith("data:"):
+                data += len(url)
+        elif kind == "input_audio":
+            audios += 1
+            audio = part.get("input_audio")
+            encoded = audio.get("data") if isinstance(audio, dict) else None
+            data += len(encoded) if isinstance(encoded, str) else 0
+    modalities = body.fields.get("modalities")
+    return Asked(
+        # A body may say something twice; what it says last was parsed, so the rest is never less than nothing.
+        text_bytes=max(0, size - data),
+        images=images,
+        audios=audios,
+        choices=_choices(body.fields.get("n")),
+        output_cap=default_output if body.output_cap is None else body.output_cap,
+        text_only=not isinstance(modalities, list) or modalities == ["text"],
     )
-    priced = [price for price in prices if price is not None]
-    currencies = {price.currency for price in priced}
-    if len(priced) != len(prices) or len(currencies) != 1:
-        return WorstCase(tokens, None, None)
-    return WorstCase(tokens, max(price.cost_pico(tokens) for price in priced), currencies.pop())
+
+
+def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -> WorstCase:
+    """The worst case of a request that any of ``candidates``, never empty, may answer."""
+    bound = estimate = Tokens()
+    cost, currency, unknown = 0, None, None
+    for deployment, terms in candidates:
+        media = request.images * deployment.image_tokens + request.audios * deployment.audio_tokens
+        output = _output(request, deployment.max_output_tokens or terms.max_output)
+        bound = _larger(bound, request.text_bytes + media, output)
+        estimate = _larger(estimate, estimated_tokens(request.text_bytes) + media, output)
+        price = terms.price
+        if price is None:
+            if deployment.cost != "unknown":
+                unknown = f"'{deployment.name}' has no price"
+            continue
+        if currency not in {None, price.currency}:
+            unknown = f"its deployments have prices in {currency} and {price.currency}"
+        currency = price.currency
+        at_most = price.at_most_pico(request.text_bytes, media, output, text_only=request.text_only)
+        cost = max(cost, at_most)
+    if unknown is not None:
+        return WorstCase(bound, None, None, estimate, unknown)
+    return WorstCase(bound, cost, currency, estimate)
+
+
+def _output(request: Asked, models_own: int | None) -> int:
+    if not request.answers:
+        return 0
+    return request.choices * (request.output_cap or models_own or UNCAPPED_OUTPUT)
+
+
+def _larger(tokens: Tokens, taken: int, given: int) -> Tokens:
+    return Tokens(input=max(tokens.input, taken), output=max(tokens.output, given))
+
+
+def _parts(messages: Any) -> Iterable[dict[str, Any]]:
+    """The parts of those messages whose content is no plain text."""
+    if not isinstance(messages, list):
+        return
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if isinstance(content, list):
+            for part in content:
+                if isinstance(part, dict):
+                    yield part
+
+
+def _choices(count: Any) -> int:
+    if isinstance(count, int) and not isinstance(count, bool) and count > 1:
+        return min(count, _MAX_CHOICES)
+    return 1

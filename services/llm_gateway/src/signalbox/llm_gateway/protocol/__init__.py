@@ -2,7 +2,13 @@
 
 from signalbox.llm_gateway.protocol.error_shape import error_body, provider_error, refusal_in
 from signalbox.llm_gateway.protocol.events import DONE, EventBlocks, data_of, event
-from signalbox.llm_gateway.protocol.request_body import COMMON_EXTENSIONS, Extension, Extensions, RequestBody
+from signalbox.llm_gateway.protocol.request_body import (
+    COMMON_EXTENSIONS,
+    Extension,
+    Extensions,
+    RequestBody,
+    cap_name,
+)
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members
 from signalbox.llm_gateway.protocol.tokens import Tokens, estimated_tokens
 
@@ -15,6 +21,7 @@ __all__ = [
     "RequestBody",
     "Tokens",
     "append_member",
+    "cap_name",
     "data_of",
     "error_body",
     "estimated_tokens",

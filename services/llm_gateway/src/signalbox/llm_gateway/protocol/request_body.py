@@ -99,24 +99,40 @@ class RequestBody:
         model: str,
         *,
         ask_usage: bool,
-        extensions: Extensions = COMMON_EXTENSIONS,  # noqa: ARG002 - for bodies that the gateway writes
+        extensions: Extensions = COMMON_EXTENSIONS,
+        output_cap: int | None = None,
     ) -> bytes:
         """The bytes for a provider that knows the model as ``model``.
 
         ``ask_usage`` makes a streamed answer end with its usage, whether or not the caller asked for it.
-        ``extensions`` is what the provider takes beyond OpenAI's own API. It changes nothing here: the body is the
-        caller's, who may send a provider what it likes; bodies that the gateway writes itself obey it.
+        ``extensions`` is what the provider takes beyond OpenAI's own API. It changes nothing that the caller wrote,
+        who may send a provider what it likes; bodies that the gateway writes itself obey it.
+        ``output_cap`` is sent where the request has no cap of its own.
         """
         edits: dict[str, bytes] = {}
         if model != self.model:
             edits["model"] = orjson.dumps(model)
-        add_options = False
+        added: dict[str, bytes] = {}
+        if output_cap is not None and self.output_cap is None:
+            name = cap_name(extensions)
+            (edits if name in self.fields else added)[name] = b"%d" % output_cap
         if ask_usage and self.stream and not self.wants_usage:
             options = self.fields.get("stream_options")
             asked = {**(options if isinstance(options, dict) else {}), "include_usage": True}
             if "stream_options" in self.fields:
                 edits["stream_options"] = orjson.dumps(asked)
             else:
-                add_options = True
+                added["stream_options"] = b'{"include_usage":true}'
         body = replace_members(self.raw, edits) if edits else self.raw
-        return append_member(body, "stream_options", b'{"include_usage":true}') if add_options else body
+        for name, value in added.items():
+            body = append_member(body, name, value)
+        return body
+
+
+def cap_name(extensions: Extensions) -> str:
+    """How a provider calls the cap of the output.
+
+    OpenAI itself takes ``max_completion_tokens`` for every model, ``max_tokens`` not for those that reason; the other
+    way round elsewhere.
+    """
+    return "max_tokens" if "max_tokens" in extensions else "max_completion_tokens"

@@ -2,14 +2,19 @@
 
 Source: OpenAI API reference, "The completion object" (``usage``): ``prompt_tokens`` and ``completion_tokens``
 are totals, the ``*_details`` are parts of them. litellm reports other providers the same way and adds
-``cache_creation_tokens``; DeepSeek counts cached input as ``prompt_cache_hit_tokens``.
+``cache_creation_tokens`` with its ``cache_creation_token_details``, and Anthropic's and Gemini's other parts; servers
+that report Anthropic's members beside OpenAI's do so with the same totals. OpenRouter has ``cache_write_tokens``;
+DeepSeek counts cached input as ``prompt_cache_hit_tokens``. xAI's ``completion_tokens`` are without its
+``reasoning_tokens``, which ``total_tokens`` has.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 _BYTES_PER_TOKEN = 4
+_ANTHROPIC_READ = "cache_read_input_tokens"
+_ANTHROPIC_WRITTEN = "cache_creation_input_tokens"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +31,47 @@ class Tokens:
     audio_output: int = 0
     reasoning: int = 0
     """Of ``output``: thought, not shown."""
+    cache_write_1h: int = 0
+    """Of ``cache_write``: to be kept for an hour."""
+    image_input: int = 0
+    image_output: int = 0
 
     @classmethod
     def reported(cls, usage: Mapping[str, Any]) -> Self:
         """From a ``usage`` object; a member that is missing or no count is zero."""
         prompt = _mapping(usage.get("prompt_tokens_details"))
         completion = _mapping(usage.get("completion_tokens_details"))
+        given, taken = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        reasoning = _count(completion.get("reasoning_tokens"))
+        if reasoning and _count(usage.get("total_tokens")) == given + taken + reasoning:
+            taken += reasoning
+        # The same tokens under the names of several providers: the first that counts any.
+        cached = prompt.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get(_ANTHROPIC_READ)
+        written = (
+            prompt.get("cache_creation_tokens"),
+            prompt.get("cache_write_tokens"),
+            usage.get(_ANTHROPIC_WRITTEN),
+        )
+        kept = _mapping(prompt.get("cache_creation_token_details"))
         return cls(
-            input=_count(usage.get("prompt_tokens")),
-            output=_count(usage.get("completion_tokens")),
-            cached=_count(prompt.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens")),
-            cache_write=_count(prompt.get("cache_creation_tokens")),
+            input=given,
+            output=taken,
+            cached=_first(cached),
+            cache_write=_first(written),
+            cache_write_1h=_count(kept.get("ephemeral_1h_input_tokens")),
             audio_input=_count(prompt.get("audio_tokens")),
             audio_output=_count(completion.get("audio_tokens")),
-            reasoning=_count(completion.get("reasoning_tokens")),
+            image_input=_count(prompt.get("image_tokens")),
+            image_output=_count(completion.get("image_tokens")),
+            reasoning=reasoning,
         )
 
     def __add__(self, other: "Tokens") -> "Tokens":
-        return Tokens(
-            input=self.input + other.input,
-            output=self.output + other.output,
-            cached=self.cached + other.cached,
-            cache_write=self.cache_write + other.cache_write,
-            audio_input=self.audio_input + other.audio_input,
-            audio_output=self.audio_output + other.audio_output,
-            reasoning=self.reasoning + other.reasoning,
-        )
+        return Tokens(*(getattr(self, name) + getattr(other, name) for name in KINDS))
+
+
+KINDS = tuple(kind.name for kind in fields(Tokens))
+"""The names of all kinds, in their order in ``Tokens``."""
 
 
 def estimated_tokens(size: int) -> int:
@@ -65,3 +85,7 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def _first(values: tuple[Any, ...]) -> int:
+    return next((count for count in map(_count, values) if count), 0)

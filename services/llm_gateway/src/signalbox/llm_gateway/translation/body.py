@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from signalbox.llm_gateway.protocol import COMMON_EXTENSIONS, Extensions, RequestBody
+from signalbox.llm_gateway.protocol import COMMON_EXTENSIONS, Extensions, RequestBody, cap_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,21 @@ class WrittenBody(RequestBody):
     """
 
     def for_upstream(
-        self, model: str, *, ask_usage: bool, extensions: Extensions = COMMON_EXTENSIONS
+        self,
+        model: str,
+        *,
+        ask_usage: bool,
+        extensions: Extensions = COMMON_EXTENSIONS,
+        output_cap: int | None = None,
     ) -> bytes:
         """See ``RequestBody``. Streams ask for their usage wherever the provider can be asked."""
         fields = {**self.fields, "model": model}
         if not ask_usage:
             fields.pop("stream_options", None)
-        if "max_tokens" not in extensions and "max_tokens" in fields:
-            fields["max_completion_tokens"] = fields.pop("max_tokens")
+        if output_cap is not None and self.output_cap is None:
+            fields["max_tokens"] = output_cap
+        if "max_tokens" in fields:
+            fields[cap_name(extensions)] = fields.pop("max_tokens")
         return orjson.dumps(self.adapted(fields, extensions))
 
     def adapted(self, fields: dict[str, Any], extensions: Extensions) -> dict[str, Any]:
