@@ -24,12 +24,18 @@ def provider(shared_provider: FakeProvider) -> FakeProvider:
 
 
 @pytest.fixture
-def start_gateway(tmp_path: Path) -> Iterator[Callable[..., RunningGateway]]:
+def lane(request: pytest.FixtureRequest) -> bool:
+    """Whether gateways have their fast lane: where a suite does not ask for both ways, they do."""
+    return getattr(request, "param", True)
+
+
+@pytest.fixture
+def start_gateway(tmp_path: Path, lane: bool) -> Iterator[Callable[..., RunningGateway]]:
     """Starts gateways with settings of the test's choice."""
     running: list[RunningGateway] = []
 
     def start(**settings: Any) -> RunningGateway:
-        gateway = RunningGateway(tmp_path / f"gateway{len(running)}", **settings)
+        gateway = RunningGateway(tmp_path / f"gateway{len(running)}", **{"llm_lane": lane, **settings})
         running.append(gateway)
         gateway.start()
         return gateway

@@ -7,6 +7,7 @@ import openai
 import pytest
 from support.gateway_app import deployment, wait_for
 
+pytestmark = pytest.mark.parametrize("lane", [True, False], ids=["lane", "asgi"], indirect=True)
 ASK = [{"role": "user", "content": "hello gateway"}]
 LONG = [{"role": "user", "content": "a long answer " * 40}]
 

@@ -3,6 +3,8 @@
 import httpx
 import pytest
 
+pytestmark = pytest.mark.parametrize("lane", [True, False], ids=["lane", "asgi"], indirect=True)
+
 
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),

@@ -38,7 +38,15 @@ class RunningGateway:
             "signalbox.llm_gateway.migrations",
             self.settings.database_url_of("llm_gateway"),
         )
-        config = uvicorn.Config(create_app(self.settings), log_config=None, lifespan="on", access_log=False)
+        app = create_app(self.settings)
+        lane = app.state.fast_lane
+        config = uvicorn.Config(
+            app,
+            http="httptools" if lane is None else lane(None),
+            log_config=None,
+            lifespan="on",
+            access_log=False,
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._listener]}, daemon=True

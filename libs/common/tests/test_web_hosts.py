@@ -4,9 +4,9 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from signalbox.common.web.hosts import LocalHostsOnly
+from signalbox.common.web.hosts import LocalHostsOnly, OwnHosts
 
-APP = LocalHostsOnly(PlainTextResponse("served"), hosts=["Box.local"])
+APP = LocalHostsOnly(PlainTextResponse("served"), OwnHosts(["Box.local"]))
 
 
 async def asked(host: str) -> httpx.Response:

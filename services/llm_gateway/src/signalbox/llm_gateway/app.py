@@ -24,6 +24,8 @@ from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.demo import DemoUpstream
 from signalbox.llm_gateway.deployments import Credentials, UpstreamKind
 from signalbox.llm_gateway.endpoints import router
+from signalbox.llm_gateway.front import ModelFront
+from signalbox.llm_gateway.lane import Lane
 from signalbox.llm_gateway.ledger import BatchedLedger
 from signalbox.llm_gateway.messages.endpoints import router as messages_router
 from signalbox.llm_gateway.messages.http import PREFIX as MESSAGES
@@ -101,6 +103,15 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
         )
     )
     app.state.model_calls = calls
+    app.state.model_front = front = ModelFront(calls)
+    lane = Lane(
+        front,
+        authenticator,
+        app.state.metrics,
+        platform.tracing.tracer("llm_gateway"),
+        settings.llm_max_body_bytes,
+    )
+    app.state.fast_lane = lane if settings.llm_lane else None
     app.state.responses = responses.service
     app.state.catalog = catalog
     app.state.ledger = ledger

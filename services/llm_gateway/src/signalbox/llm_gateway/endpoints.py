@@ -4,20 +4,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from signalbox.common.context import current_deadline
 from signalbox.common.ids import now_ms
-from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.llm import ModelInfo, ModelList, UsageReport
-from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.errors import ModelNotFound
+from signalbox.llm_gateway.front import ModelFront, ModelRequest
 from signalbox.llm_gateway.leaving import while_client_stays
-from signalbox.llm_gateway.openai_http import OpenAIRoute, RequiresModels, answer_response
+from signalbox.llm_gateway.openai_http import OpenAIRoute, RequiresModels, model_response
 from signalbox.llm_gateway.ports import Ledger
-from signalbox.llm_gateway.protocol import RequestBody
-from signalbox.llm_gateway.records import Labels
 
 _DAY_MS = 86_400_000
 
@@ -30,6 +26,12 @@ async def model_calls(request: Request) -> ModelCalls:
     """The service behind the calls."""
     calls: ModelCalls = request.app.state.model_calls
     return calls
+
+
+async def model_front(request: Request) -> ModelFront:
+    """What answers the calls that this module passes on as they came."""
+    front: ModelFront = request.app.state.model_front
+    return front
 
 
 async def model_catalog(request: Request) -> Catalog:
@@ -51,37 +53,26 @@ def _body(*required: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-def caller_of(request: Request, principal: Principal) -> Caller:
-    """Who calls, as the request says."""
-    # Without the header a deployment's own limit counts: answers of models may take minutes.
-    deadline = current_deadline() if names.TIMEOUT_MS in request.headers else None
-    return Caller(principal, Labels.from_headers(dict(request.headers)), deadline)
-
-
 @router.post("/chat/completions", response_class=Response, openapi_extra=_body("messages"))
 async def chat_completions(
-    request: Request, principal: Models, calls: Annotated[ModelCalls, Depends(model_calls)]
+    request: Request, principal: Models, front: Annotated[ModelFront, Depends(model_front)]
 ) -> Response:
     """A chat completion, as OpenAI's API defines it: plain or streamed, with tools and structured output.
 
     Fields that the gateway does not know go to the provider. The answer's headers name the ledger row
     (``signalbox-llm-call-id``) and, where the model has a price, the cost (``signalbox-llm-cost``).
     """
-    body = RequestBody.parse(await request.body()).check_chat()
-    return answer_response(
-        await while_client_stays(request.receive, calls.chat(body, caller_of(request, principal)))
-    )
+    asked = ModelRequest("chat/completions", principal, request.headers, await request.body())
+    return model_response(await while_client_stays(request.receive, front.answer(asked)))
 
 
 @router.post("/embeddings", response_class=Response, openapi_extra=_body("input"))
 async def embeddings(
-    request: Request, principal: Models, calls: Annotated[ModelCalls, Depends(model_calls)]
+    request: Request, principal: Models, front: Annotated[ModelFront, Depends(model_front)]
 ) -> Response:
     """Embeddings, as OpenAI's API defines them."""
-    body = RequestBody.parse(await request.body())
-    return answer_response(
-        await while_client_stays(request.receive, calls.embed(body, caller_of(request, principal)))
-    )
+    asked = ModelRequest("embeddings", principal, request.headers, await request.body())
+    return model_response(await while_client_stays(request.receive, front.answer(asked)))
 
 
 @router.get("/models")

@@ -1,8 +1,8 @@
 """HTTP as OpenAI's clients expect it: errors in their shape, answers and streams as bytes."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,14 +14,14 @@ from signalbox.common.errors import Forbidden, SignalboxError
 from signalbox.common.web.problems import validation_problem
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.identity import Scope as AccessScope
-from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
+from signalbox.llm_gateway.answers import WholeAnswer
+from signalbox.llm_gateway.front import ByteStream, ModelResponse, answered, internal_error
 from signalbox.llm_gateway.leaving import ClientLeft, while_client_stays
 from signalbox.llm_gateway.protocol import error_body
 
 _LOG = logging.getLogger(__name__)
 
 _CLIENT_LEFT = 499
-_STREAM_HEADERS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
 class ErrorShapedRoute(APIRoute):
@@ -44,9 +44,7 @@ class ErrorShapedRoute(APIRoute):
                 return self._refusal(validation_problem(error))
             except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
                 _LOG.exception("unhandled error")
-                return self._refusal(
-                    SignalboxError("Something went wrong on our side; the request id finds it.")
-                )
+                return self._refusal(internal_error())
 
         return answering
 
@@ -76,25 +74,11 @@ class RequiresModels(Requires):
         return principal
 
 
-class ByteStream(Protocol):
-    """A streamed answer, also one that was translated into another protocol."""
-
-    headers: Mapping[str, str]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """The bytes as they come."""
-        ...
-
-    async def aclose(self) -> None:
-        """Stop; must be called, also when nothing was read."""
-        ...
-
-
 class StreamResponse(Response):
     """Sends a streamed answer as it comes and closes it wherever it ends."""
 
-    def __init__(self, answer: ByteStream) -> None:
-        super().__init__(headers={**_STREAM_HEADERS, **answer.headers})
+    def __init__(self, headers: Mapping[str, str], answer: ByteStream) -> None:
+        super().__init__(headers=dict(headers))
         del self.headers["content-length"]
         self._answer = answer
 
@@ -115,11 +99,16 @@ class StreamResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def answer_response(answer: WholeAnswer | StreamedAnswer) -> Response:
+def model_response(response: ModelResponse) -> Response:
+    """The response of a front as FastAPI takes it."""
+    if isinstance(response.body, bytes):
+        return Response(response.body, status_code=response.status, headers=dict(response.headers))
+    return StreamResponse(response.headers, response.body)
+
+
+def answer_response(answer: WholeAnswer | ByteStream) -> Response:
     """The response that carries an answer."""
-    if isinstance(answer, StreamedAnswer):
-        return StreamResponse(answer)
-    return Response(answer.body, headers=dict(answer.headers), media_type="application/json")
+    return model_response(answered(answer))
 
 
 def openai_error_response(error: SignalboxError) -> Response:

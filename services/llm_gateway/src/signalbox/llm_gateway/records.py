@@ -1,6 +1,7 @@
 """What the ledger keeps of a call and of its attempts."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote
@@ -25,7 +26,7 @@ class Labels:
     purpose: str = "production"
 
     @classmethod
-    def from_headers(cls, headers: "dict[str, str]") -> "Labels":
+    def from_headers(cls, headers: Mapping[str, str]) -> "Labels":
         """From request headers with lower-case names; values are percent-encoded."""
 
         def label(name: str) -> str | None:

@@ -44,6 +44,8 @@ class GatewaySettings(CommonSettings):
     """Default model of embeddings."""
     llm_max_body_bytes: int = Field(default=33_554_432, ge=1024)
     """A larger model call is answered with 413; images are sent inside it."""
+    llm_lane: bool = True
+    """Whether chat completions and embeddings take the fast lane; without it they are served like everything else."""
     responses_kept_days: int = Field(default=30, ge=1)
     """Days for which responses of the Responses API can be read and continued; then they are deleted."""
     responses_max_background: int = Field(default=256, ge=1)

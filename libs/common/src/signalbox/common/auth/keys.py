@@ -41,11 +41,13 @@ class KeyRing:
 
     def __init__(self, records: Iterable[KeyRecord] = ()) -> None:
         self._records: dict[str, KeyRecord] = {}
+        self._principals: dict[str, Principal] = {}
         self.replace(records)
 
     def replace(self, records: Iterable[KeyRecord]) -> None:
         """Know these keys and no others."""
         self._records = {record.key_id: record for record in records}
+        self._principals = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -64,8 +66,15 @@ class KeyRing:
             raise Unauthenticated(
                 "The API key is unknown, expired or revoked; ask an operator for a new one."
             )
-        principal = record.principal()
-        if Scope.SERVICE in principal.scopes:
-            # Whoever wrote the record: an API key never opens the calls between services.
-            return principal.model_copy(update={"scopes": principal.scopes - {Scope.SERVICE}})
+        principal = self._principals.get(key_id)
+        if principal is None:
+            principal = self._principals[key_id] = _principal(record)
         return principal
+
+
+def _principal(record: KeyRecord) -> Principal:
+    principal = record.principal()
+    if Scope.SERVICE in principal.scopes:
+        # Whoever wrote the record: an API key never opens the calls between services.
+        return principal.model_copy(update={"scopes": principal.scopes - {Scope.SERVICE}})
+    return principal

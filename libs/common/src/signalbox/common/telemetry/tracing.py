@@ -55,6 +55,11 @@ class Tracing:
         """The tracer of a service, whose spans carry its name."""
         return UnrecordedTracer() if self._recording is None else self._recording.tracer(service)
 
+    @property
+    def records(self) -> bool:
+        """Whether spans are kept anywhere."""
+        return self._recording is not None
+
     def close(self) -> None:
         """Send what is still buffered."""
         if self._recording is not None:

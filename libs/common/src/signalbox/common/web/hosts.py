@@ -27,21 +27,32 @@ class HostNotAllowed(Forbidden):
         )
 
 
-class LocalHostsOnly:
-    """Wraps the app of a process that serves without authentication; ``hosts`` are further names to answer to."""
+class OwnHosts:
+    """The names that a process answers to: those of loopback, and ``hosts``."""
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] = ()) -> None:
-        self._app = app
+    def __init__(self, hosts: Collection[str] = ()) -> None:
         self._hosts = _LOOPBACK | {host.lower() for host in hosts}
+
+    def stranger(self, header: str) -> str | None:
+        """The host that a ``Host`` header names, when it is none of them."""
+        given = header.lower()
+        host = given if given.endswith("]") else given.rpartition(":")[0] or given
+        return None if host in self._hosts else host
+
+
+class LocalHostsOnly:
+    """Wraps the app of a process that serves without authentication and has these ``hosts``."""
+
+    def __init__(self, app: ASGIApp, hosts: OwnHosts) -> None:
+        self._app = app
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
         if scope["type"] == "http":
-            given = next((value for name, value in scope["headers"] if name == b"host"), b"").decode(
-                "latin-1"
-            )
-            host = given.lower() if given.endswith("]") else given.lower().rpartition(":")[0] or given.lower()
-            if host not in self._hosts:
-                await problem_response(HostNotAllowed(host), scope["path"])(scope, receive, send)
+            given = next((value for name, value in scope["headers"] if name == b"host"), b"")
+            stranger = self._hosts.stranger(given.decode("latin-1"))
+            if stranger is not None:
+                await problem_response(HostNotAllowed(stranger), scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -1,27 +1,24 @@
 """What happens around every request, in one ASGI layer: ids, deadline, span, body limit, metrics, bugs."""
 
 import logging
-import re
 import time
-from collections.abc import MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from signalbox.common.context import DEFAULT_TIMEOUT_MS, Deadline, RequestContext, enter_request
+from signalbox.common.context import enter_request
 from signalbox.common.errors import BadRequest, PayloadTooLarge, SignalboxError
-from signalbox.common.ids import new_id
 from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.telemetry.tracing import extract_context
 from signalbox.common.web.problems import ErrorResponse, problem_response
+from signalbox.common.web.request_head import request_context, whole_number
 from signalbox.contracts import headers as names
 
 _LOG = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
-_DIGITS = re.compile(r"[0-9]{1,18}")
-_MAX_TIMEOUT_MS = 3_600_000
 _TIMEOUT_MS = names.TIMEOUT_MS.encode()
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNTRACED = frozenset({"/live", "/ready", "/metrics", "/openapi.json"})
@@ -50,18 +47,11 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
-        request_id = headers.get(names.REQUEST_ID, "")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = new_id("req")
-        enter_request(RequestContext(request_id, Deadline.after(_timeout_ms(headers) / 1000)))
-        with self._tracer.start_as_current_span(
-            scope["method"],
-            context=extract_context(headers),
-            kind=SpanKind.SERVER,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            await self._serve(scope, _Exchange(scope, receive, send, request_id, self._max_body_bytes), span)
+        context = request_context(headers)
+        enter_request(context)
+        with server_span(self._tracer, scope["method"], headers) as span:
+            exchange = _Exchange(scope, receive, send, context.request_id, self._max_body_bytes)
+            await self._serve(scope, exchange, span)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange", span: trace.Span) -> None:
         started = time.perf_counter()
@@ -86,14 +76,34 @@ class RequestMiddleware:
             # A client may send any word as its method; each would be a time series of its own.
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             self._metrics.observe(method, route, exchange.status, time.perf_counter() - started)
-            if span.is_recording():
-                span.update_name(f"{method} {route}")
-                span.set_attribute("http.request.method", method)
-                span.set_attribute("http.route", route)
-                span.set_attribute("url.path", scope["path"])
-                span.set_attribute("http.response.status_code", exchange.status)
-                if exchange.status >= 500:
-                    span.set_status(Status(StatusCode.ERROR))
+            describe_request(span, method, route, scope["path"], exchange.status)
+
+
+@contextmanager
+def server_span(tracer: trace.Tracer, method: str, headers: Mapping[str, str]) -> Iterator[trace.Span]:
+    """The span of a request being served, as the current one; it belongs to the trace that the request names."""
+    with tracer.start_as_current_span(
+        method,
+        context=extract_context(headers),
+        kind=SpanKind.SERVER,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as span:
+        yield span
+
+
+def describe_request(span: trace.Span, method: str, route: str, path: str, status: int) -> None:
+    """Write into a server span what was asked and how it was answered."""
+    if not span.is_recording():
+        return
+    # OpenTelemetry semantic conventions for HTTP spans.
+    span.update_name(f"{method} {route}")
+    span.set_attribute("http.request.method", method)
+    span.set_attribute("http.route", route)
+    span.set_attribute("url.path", path)
+    span.set_attribute("http.response.status_code", status)
+    if status >= 500:
+        span.set_status(Status(StatusCode.ERROR))
 
 
 class _Exchange:
@@ -116,9 +126,9 @@ class _Exchange:
         for key, value in self._scope["headers"]:
             if key == b"content-length":
                 digits = value.decode("latin-1")
-                if _DIGITS.fullmatch(digits) and int(digits) > self._limit:
+                if (whole_number(digits) or 0) > self._limit:
                     return self.too_large()
-            elif key == _TIMEOUT_MS and not _DIGITS.fullmatch(value.decode("latin-1")):
+            elif key == _TIMEOUT_MS and whole_number(value.decode("latin-1")) is None:
                 return BadRequest("Signalbox-Timeout-Ms is a whole number of milliseconds, such as 30000.")
         return None
 
@@ -150,8 +160,3 @@ class _Exchange:
             return
         response = error_response(error, self._scope["path"])
         await response(self._scope, self._receive, self.send)
-
-
-def _timeout_ms(headers: dict[str, str]) -> int:
-    value = headers.get(names.TIMEOUT_MS, "")
-    return min(int(value), _MAX_TIMEOUT_MS) if _DIGITS.fullmatch(value) else DEFAULT_TIMEOUT_MS

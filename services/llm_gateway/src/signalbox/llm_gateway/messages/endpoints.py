@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Request, Response
 from signalbox.contracts import headers as names
 from signalbox.llm_gateway.answers import StreamedAnswer
 from signalbox.llm_gateway.calls import ModelCalls
-from signalbox.llm_gateway.endpoints import Models, caller_of, model_calls
+from signalbox.llm_gateway.endpoints import Models, model_calls
+from signalbox.llm_gateway.front import caller_of
 from signalbox.llm_gateway.leaving import while_client_stays
 from signalbox.llm_gateway.messages.answer import whole_message
 from signalbox.llm_gateway.messages.http import PREFIX, AnthropicRoute, request_id
 from signalbox.llm_gateway.messages.request import MessagesRequest
 from signalbox.llm_gateway.messages.stream import MessageStream
-from signalbox.llm_gateway.openai_http import StreamResponse, answer_response
+from signalbox.llm_gateway.openai_http import answer_response
 from signalbox.llm_gateway.translation.estimates import estimated_input
 
 router = APIRouter(prefix=PREFIX, tags=["models"], route_class=AnthropicRoute)
@@ -37,9 +38,11 @@ async def create_message(
     ``request-id``.
     """
     asked = MessagesRequest.parse(await request.body())
-    answer = await while_client_stays(request.receive, calls.chat(asked.chat, caller_of(request, principal)))
+    answer = await while_client_stays(
+        request.receive, calls.chat(asked.chat, caller_of(request.headers, principal))
+    )
     if isinstance(answer, StreamedAnswer):
-        return StreamResponse(MessageStream(answer, asked, request_id()))
+        return answer_response(MessageStream(answer, asked, request_id()))
     return answer_response(whole_message(answer, asked))
 
 

@@ -45,7 +45,12 @@ def provider_error(
     fields: dict[str, Any] = error if isinstance(error, dict) else {"message": error}
     text = fields.get("message") or fields.get("detail")
     message = (text if isinstance(text, str) else f"The provider answered {status}.")[:_MAX_MESSAGE]
-    passed = {name.title(): headers[name] for name in _PASSED_HEADERS if name in headers}
+    passed = {
+        name.title(): headers[name]
+        for name in _PASSED_HEADERS
+        # What a provider sends may be more than a header of ours can hold.
+        if name in headers and headers[name].isascii() and headers[name].isprintable()
+    }
     if status in {401, 403}:
         return ProviderRefused(
             status,

@@ -6,10 +6,10 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from signalbox.contracts import headers as names
-from signalbox.llm_gateway.answers import WholeAnswer
-from signalbox.llm_gateway.endpoints import Models, caller_of
+from signalbox.llm_gateway.endpoints import Models
+from signalbox.llm_gateway.front import caller_of
 from signalbox.llm_gateway.leaving import while_client_stays
-from signalbox.llm_gateway.openai_http import OpenAIRoute, StreamResponse, answer_response
+from signalbox.llm_gateway.openai_http import OpenAIRoute, answer_response
 from signalbox.llm_gateway.responses.request import ResponsesRequest
 from signalbox.llm_gateway.responses.service import Page, Responses
 
@@ -51,8 +51,10 @@ async def create_response(request: Request, principal: Models, service: Service)
     chat completion, except in the background.
     """
     asked = ResponsesRequest.parse(await request.body())
-    answer = await while_client_stays(request.receive, service.create(asked, caller_of(request, principal)))
-    return answer_response(answer) if isinstance(answer, WholeAnswer) else StreamResponse(answer)
+    answer = await while_client_stays(
+        request.receive, service.create(asked, caller_of(request.headers, principal))
+    )
+    return answer_response(answer)
 
 
 @router.post("/input_tokens", response_class=Response, openapi_extra=_BODY)
@@ -82,7 +84,7 @@ async def get_response(
 ) -> Any:
     """A response as it is now, or the events of one in the background, while and after it is made."""
     if stream:
-        return StreamResponse(await service.follow(principal, response_id, starting_after))
+        return answer_response(await service.follow(principal, response_id, starting_after))
     return await service.retrieve(principal, response_id)
 
 

@@ -1,0 +1,103 @@
+"""What a model call needs from HTTP and gives back, whoever speaks HTTP: FastAPI's routes, or the fast lane."""
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from signalbox.common.context import current_deadline
+from signalbox.common.errors import SignalboxError
+from signalbox.contracts import headers as names
+from signalbox.contracts.identity import Principal
+from signalbox.llm_gateway.answers import WholeAnswer
+from signalbox.llm_gateway.call import Caller
+from signalbox.llm_gateway.calls import ModelCalls
+from signalbox.llm_gateway.ports import Operation
+from signalbox.llm_gateway.protocol import RequestBody, error_body
+from signalbox.llm_gateway.records import Labels
+
+_LOG = logging.getLogger(__name__)
+
+_JSON = {"content-type": "application/json"}
+_EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
+
+
+class ByteStream(Protocol):
+    """A streamed answer, also one that was translated into another protocol."""
+
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes as they come."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop; must be called, also when nothing was read."""
+        ...
+
+
+@dataclass(slots=True)
+class ModelRequest:
+    """A model call as HTTP brought it; header names are lower-case, ``body`` is whole."""
+
+    operation: Operation
+    principal: Principal
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class ModelResponse:
+    """What HTTP has to send: a whole body, or a stream, which must be closed wherever it ends."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes | ByteStream
+
+
+class ModelFront:
+    """Answers model calls in OpenAI's protocol, their failures too."""
+
+    def __init__(self, calls: ModelCalls) -> None:
+        self._calls = calls
+
+    async def answer(self, request: ModelRequest) -> ModelResponse:
+        """The answer. Cancelling it stops the provider and writes the ledger row of a client that has left."""
+        try:
+            body = RequestBody.parse(request.body)
+            caller = caller_of(request.headers, request.principal)
+            if request.operation == "embeddings":
+                return answered(await self._calls.embed(body, caller))
+            return answered(await self._calls.chat(body.check_chat(), caller))
+        except SignalboxError as error:
+            return refused(error)
+        except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
+            _LOG.exception("unhandled error")
+            return refused(internal_error())
+
+
+def caller_of(headers: Mapping[str, str], principal: Principal) -> Caller:
+    """Who calls, as the request says (header names are lower-case)."""
+    # Without the header a deployment's own limit counts: answers of models may take minutes.
+    deadline = current_deadline() if names.TIMEOUT_MS in headers else None
+    return Caller(principal, Labels.from_headers(headers), deadline)
+
+
+def answered(answer: WholeAnswer | ByteStream) -> ModelResponse:
+    """The response that carries an answer."""
+    if isinstance(answer, WholeAnswer):
+        return ModelResponse(200, {**_JSON, **answer.headers}, answer.body)
+    return ModelResponse(200, {**_EVENTS, **answer.headers}, answer)
+
+
+def refused(error: SignalboxError) -> ModelResponse:
+    """The response to a call that failed, in OpenAI's shape."""
+    status, body = error_body(error)
+    if status >= 500:
+        _LOG.warning("model call failed: %s", error.code, extra={"code": error.problem().code})
+    return ModelResponse(status, {**_JSON, **error.headers}, body)
+
+
+def internal_error() -> SignalboxError:
+    """What the client is told of a bug."""
+    return SignalboxError("Something went wrong on our side; the request id finds it.")

@@ -1,0 +1,49 @@
+"""Which requests the lane takes, as far as their heads say."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from signalbox.common.auth import Authenticator
+from signalbox.common.errors import Unauthenticated
+from signalbox.common.web.hosts import OwnHosts
+from signalbox.common.web.request_head import whole_number
+from signalbox.contracts import headers as names
+from signalbox.contracts.identity import Principal, Scope
+
+RawHeaders = Sequence[tuple[bytes, bytes]]
+"""Names in lower case."""
+
+
+class Passed(NamedTuple):
+    """The head of a request that the lane takes."""
+
+    principal: Principal
+    headers: Mapping[str, str]
+
+
+class Gate:
+    """Lets requests pass that nothing speaks against; ``hosts`` are the names that they may be for (None: any)."""
+
+    def __init__(self, authenticator: Authenticator, max_body_bytes: int, hosts: OwnHosts | None) -> None:
+        self._authenticator = authenticator
+        self._max_body_bytes = max_body_bytes
+        self._hosts = hosts
+
+    def pass_on(self, raw: RawHeaders) -> Passed | None:
+        """The head as the lane needs it; None: the request is not the lane's."""
+        # Of headers that come twice the first counts, as it does everywhere else.
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
+        length = whole_number(headers.get("content-length"))
+        if length is None or length > self._max_body_bytes:
+            return None
+        if names.TIMEOUT_MS in headers and whole_number(headers[names.TIMEOUT_MS]) is None:
+            return None
+        if self._hosts is not None and self._hosts.stranger(headers.get("host", "")) is not None:
+            return None
+        try:
+            principal = self._authenticator.authenticate(headers)
+        except Unauthenticated:
+            return None
+        if not (principal.may(Scope.LLM) or principal.may(Scope.SERVICE)):
+            return None
+        return Passed(principal, headers)

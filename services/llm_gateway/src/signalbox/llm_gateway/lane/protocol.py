@@ -1,0 +1,86 @@
+"""A connection with a fast lane: uvicorn's, except that some requests never become ASGI's."""
+
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from signalbox.llm_gateway.lane.exchange import ROUTES, Answering, Exchange
+from signalbox.llm_gateway.lane.gate import Gate
+
+
+class LaneProtocol(HttpToolsProtocol):
+    """Speaks HTTP/1.1. What a subclass's ``gate`` lets pass is answered here, everything else by the ASGI app."""
+
+    gate: ClassVar[Gate]
+    answering: ClassVar[Answering]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._exchange: Exchange | None = None
+        """The last one of the lane, if it may still be under way."""
+        self._incoming = False
+        """Whether the request that is being read is the lane's."""
+
+    def on_headers_complete(self) -> None:
+        """A head is there: choose the way."""
+        exchange = self._lane_exchange()
+        if exchange is None:
+            super().on_headers_complete()
+        else:
+            self.cycle = self._exchange = exchange
+            self._incoming = True
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the request's body, which the gate has found to be not too long."""
+        if self._incoming and self._exchange is not None:
+            self._exchange.pieces.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole."""
+        exchange = self._exchange
+        if self._incoming and exchange is not None:
+            self._incoming = False
+            exchange.begin(self.transport, self.tasks, self.on_response_complete)
+        else:
+            super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has left."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None and not exchange.response_complete:
+            exchange.leave()
+        super().connection_lost(exc)
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a request that came before is not answered yet."""
+        before: RequestResponseCycle | None = self.cycle
+        return before is not None and not before.response_complete
+
+    def _lane_exchange(self) -> Exchange | None:
+        """The request whose head is there, if it is the lane's."""
+        parser, path = self.parser, self.url
+        if (
+            path not in ROUTES
+            or parser.get_method() != b"POST"
+            or parser.get_http_version() != "1.1"
+            or parser.should_upgrade()
+            or self.expect_100_continue
+            or self.root_path
+            or self.limit_concurrency is not None
+            or self._is_answering
+        ):
+            return None
+        passed = self.gate.pass_on(self.headers)
+        if passed is None:
+            return None
+        return Exchange(
+            self.answering,
+            path,
+            passed,
+            self.flow,
+            self.server_state.default_headers,
+            keep_alive=parser.should_keep_alive(),
+        )
