@@ -58,7 +58,7 @@ class _Stores:
         return row[0] if row else 0
 
 
-def _gateway_file(place: Place, key: KeyRecord) -> str:
+def _gateway_file(place: Place) -> str:
     """The gateway's file: priced deployments, and limits and budgets that apply to every call but refuse none."""
     deployments = [
         {
@@ -83,7 +83,6 @@ def _gateway_file(place: Place, key: KeyRecord) -> str:
             "deployments": deployments,
             "limits": limits,
             "budgets": budgets,
-            "keys": [key.model_dump(mode="json", exclude_none=True)],
         }
     )
 
@@ -103,7 +102,7 @@ def gateway(place: Place) -> Iterator[Subject]:
     data = place.directory / NAME
     (data / "llm_gateway").mkdir(parents=True)
     file = data / "gateway.yaml"
-    file.write_text(_gateway_file(place, key))
+    file.write_text(_gateway_file(place))
     # What a gateway keeps of Admin's keys: it serves them while Admin is away, as it is here.
     kept = ChangesReply(revision=1, releases=[], prepare=[], keys=[key])
     (data / "llm_gateway" / "feed.json").write_text(kept.model_dump_json())
