@@ -103,19 +103,19 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
         )
     )
     app.state.model_calls = calls
-    app.state.model_front = front = ModelFront(calls)
-    lane = Lane(
-        front,
-        authenticator,
-        app.state.metrics,
-        platform.tracing.tracer("llm_gateway"),
-        settings.llm_max_body_bytes,
-    )
-    app.state.fast_lane = lane if settings.llm_lane else None
+    _open_fronts(app, settings, calls, platform.tracing.tracer("llm_gateway"))
     app.state.responses = responses.service
     app.state.catalog = catalog
     app.state.ledger = ledger
     return app
+
+
+def _open_fronts(app: FastAPI, settings: GatewaySettings, calls: ModelCalls, tracer: trace.Tracer) -> None:
+    """Let the routes and the fast lane find who answers calls."""
+    front = ModelFront(calls)
+    lane = Lane(front, app.state.authenticator, app.state.metrics, tracer, settings.llm_max_body_bytes)
+    app.state.model_front = front
+    app.state.fast_lane = lane if settings.llm_lane else None
 
 
 def _ledger(settings: GatewaySettings, database: Database, admission: Admission) -> BatchedLedger:

@@ -113,11 +113,9 @@ def run_app(
     """
     import uvicorn
 
-    from signalbox.common.arguments import load_checks
     from signalbox.common.cli.refusal import RefusalKept
     from signalbox.common.settings import CommonSettings
     from signalbox.common.telemetry import configure_logging
-    from signalbox.common.transport import load_http_client
     from signalbox.common.web.hosts import LocalHostsOnly, OwnHosts
 
     settings = CommonSettings()
@@ -130,7 +128,7 @@ def run_app(
             gc.freeze()
             gc.enable()
             if self.started:
-                asyncio.get_running_loop().call_later(_IDLE_S, load_in_background)
+                asyncio.get_running_loop().call_later(_IDLE_S, _load_in_background)
                 if on_started is not None:
                     on_started()
 
@@ -139,10 +137,6 @@ def run_app(
             await super().shutdown(sockets)
             if draining is not None:
                 await draining
-
-    def load_in_background() -> None:
-        for load in (load_http_client, load_checks):
-            asyncio.get_running_loop().run_in_executor(None, load)
 
     hosts = OwnHosts(settings.hosts) if settings.auth == "local" else None
     app_inside = RefusalKept(asgi_app if hosts is None else LocalHostsOnly(asgi_app, hosts))
@@ -158,6 +152,14 @@ def run_app(
         if app_inside.refusal is not None:
             raise app_inside.refusal from None
         raise
+
+
+def _load_in_background() -> None:
+    from signalbox.common.arguments import load_checks
+    from signalbox.common.transport import load_http_client
+
+    for load in (load_http_client, load_checks):
+        asyncio.get_running_loop().run_in_executor(None, load)
 
 
 def bind(host: str, port: int) -> socket.socket:
