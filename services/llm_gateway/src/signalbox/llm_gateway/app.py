@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from fastapi import FastAPI, Response
+from opentelemetry import trace
 
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import SignalboxError
