@@ -8,6 +8,7 @@ from signalbox.admin.catalogue import Catalogue
 from signalbox.admin.keys import Keys
 from signalbox.admin.publishing import Publisher
 from signalbox.common.auth import Requires
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.admin import (
     ActivateRequest,
     CreatedKey,
@@ -27,7 +28,7 @@ from signalbox.contracts.admin import (
 from signalbox.contracts.base import ConfigHash, Identifier
 from signalbox.contracts.identity import Principal, Scope
 
-router = APIRouter(prefix="/admin/api/v1", tags=["admin"])
+router = APIRouter(prefix="/admin/api/v1", tags=["admin"], route_class=LateRoute)
 
 
 async def publisher_of(request: Request) -> Publisher:

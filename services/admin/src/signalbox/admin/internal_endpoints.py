@@ -8,11 +8,12 @@ from signalbox.admin.endpoints import TheCatalogue
 from signalbox.admin.following import Following
 from signalbox.common.auth import SYSTEM_TENANT, Requires
 from signalbox.common.errors import Forbidden, NotFound
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.admin import ChangesReply, ChangesRequest, SnapshotDocument
 from signalbox.contracts.base import ConfigHash, Identifier
 from signalbox.contracts.identity import Principal, Scope
 
-router = APIRouter(prefix="/internal/v1/admin", tags=["internal"])
+router = APIRouter(prefix="/internal/v1/admin", tags=["internal"], route_class=LateRoute)
 
 
 async def following_of(request: Request) -> Following:

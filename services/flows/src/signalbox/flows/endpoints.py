@@ -7,11 +7,12 @@ from fastapi.responses import StreamingResponse
 
 from signalbox.common.auth import Requires, check_context
 from signalbox.common.web import frame_response
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.work import FlowRunRequest
 from signalbox.flows.service import FlowRuns
 
-router = APIRouter(prefix="/internal/v1/flows", tags=["flows"])
+router = APIRouter(prefix="/internal/v1/flows", tags=["flows"], route_class=LateRoute)
 
 
 async def flow_runs(request: Request) -> FlowRuns:

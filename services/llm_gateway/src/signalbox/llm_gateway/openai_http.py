@@ -6,12 +6,12 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from signalbox.common.auth import Requires, principal_of
 from signalbox.common.errors import Forbidden, SignalboxError
 from signalbox.common.web.problems import validation_problem
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.identity import Scope as AccessScope
 from signalbox.llm_gateway.answers import WholeAnswer
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 _CLIENT_LEFT = 499
 
 
-class ErrorShapedRoute(APIRoute):
+class ErrorShapedRoute(LateRoute):
     """A route that answers every error by ``error_response``, those of authentication and validation included."""
 
     error_response: Callable[[SignalboxError], Response]

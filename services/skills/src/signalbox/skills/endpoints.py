@@ -7,11 +7,12 @@ from fastapi.responses import StreamingResponse
 
 from signalbox.common.auth import Requires, check_context
 from signalbox.common.web import frame_response
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.work import SkillRunRequest
 from signalbox.skills.service import SkillRuns
 
-router = APIRouter(prefix="/internal/v1/skills", tags=["skills"])
+router = APIRouter(prefix="/internal/v1/skills", tags=["skills"], route_class=LateRoute)
 
 
 async def skill_runs(request: Request) -> SkillRuns:

@@ -38,9 +38,14 @@ def up(
     migrate_all(settings, say)
     address = f"http://{settings.host}:{port}"
     one_process = build(settings, folder)
-    drain = one_process.apps["workflow"].state.drain
-    fast_lane = one_process.apps["llm_gateway"].state.fast_lane
-    run_app(one_process, listener, on_started=lambda: greet(address), drain=drain, fast_lane=fast_lane)
+    run_app(
+        one_process,
+        listener,
+        services=list(one_process.apps.values()),
+        on_started=lambda: greet(address),
+        drain=one_process.apps["workflow"].state.drain,
+        fast_lane=one_process.apps["llm_gateway"].state.fast_lane,
+    )
 
 
 def build(settings: "CommonSettings", folder: Path | None) -> "OneProcess":

@@ -6,15 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from watchfiles import awatch
-
 from signalbox.common.documents import parse
 from signalbox.common.errors import SignalboxError, Unavailable
 
 _LOG = logging.getLogger(__name__)
 
 FILE_NAME = "workflow.yaml"
-_DEBOUNCE_MS = 100
+_LOOK_EVERY_S = 0.15
 _RETRY_S = 0.2
 _RETRIES = 50
 
@@ -52,11 +50,26 @@ class WorkflowFolder:
             raise Unavailable(f"{self._file} is not published yet.")
 
     async def _run(self) -> None:
+        """Look at the file now and then: that works on every file system, and costs nothing to load."""
+        published = await asyncio.to_thread(self._saved)
         await self._publish_file()
-        async for _ in awatch(
-            self._file.parent, debounce=_DEBOUNCE_MS, step=_DEBOUNCE_MS // 2, recursive=False
-        ):
-            await self._publish_file()
+        before = published
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            now = await asyncio.to_thread(self._saved)
+            # A save that is still going on is seen again: it is over when two looks find the same.
+            if now == before and now != published:
+                published = now
+                await self._publish_file()
+            before = now
+
+    def _saved(self) -> tuple[int, int, int] | None:
+        """What changes when the file is saved; None without a file."""
+        try:
+            found = self._file.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     async def _publish_file(self) -> None:
         """Publish; a file with errors is reported and what was published before goes on being served."""

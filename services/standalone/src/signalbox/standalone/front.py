@@ -12,6 +12,7 @@ from signalbox.common.telemetry.metrics import METRICS_TYPE, render_metrics
 from signalbox.common.web.app import NotReady, ReadyCheck, failing_dependencies, serve_routes
 from signalbox.common.web.openapi import join_openapi
 from signalbox.common.web.problems import install_problem_handlers
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.admin import ServiceName
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -24,7 +25,7 @@ def create_front(
     front = FastAPI(title="Signalbox", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     front.state.ready_checks = dict(ready_checks)
     install_problem_handlers(front)
-    router = APIRouter(tags=["health"])
+    router = APIRouter(tags=["health"], route_class=LateRoute)
 
     @router.get("/", openapi_extra=PUBLIC)
     async def signpost() -> dict[str, str]:

@@ -5,11 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from signalbox.common.auth import Requires, check_context
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
 from signalbox.tools.service import ToolCalls
 
-router = APIRouter(prefix="/internal/v1/tools", tags=["tools"])
+router = APIRouter(prefix="/internal/v1/tools", tags=["tools"], route_class=LateRoute)
 
 
 async def tool_calls(request: Request) -> ToolCalls:

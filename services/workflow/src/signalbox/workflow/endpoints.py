@@ -12,6 +12,7 @@ from signalbox.common.auth import PUBLIC, SYSTEM_TENANT, Requires, principal_of
 from signalbox.common.context import Deadline, current_request
 from signalbox.common.errors import Forbidden, Unauthenticated
 from signalbox.common.telemetry import current_trace_id
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts import headers as names
 from signalbox.contracts.admin import BuildReply, BuildRequest
 from signalbox.contracts.base import ExternalId, SessionId
@@ -65,8 +66,8 @@ Views = Annotated[SessionViews, Depends(_views)]
 
 _EVENT_ID = re.compile(r"[0-9]{1,15}")
 
-public = APIRouter(prefix="/api/v1", tags=["query"])
-internal = APIRouter(prefix="/internal/v1/workflow", tags=["internal"])
+public = APIRouter(prefix="/api/v1", tags=["query"], route_class=LateRoute)
+internal = APIRouter(prefix="/internal/v1/workflow", tags=["internal"], route_class=LateRoute)
 
 
 @public.post("/query")

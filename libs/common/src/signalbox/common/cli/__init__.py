@@ -1,5 +1,5 @@
 """The ``signalbox`` command. Each installed service adds its own commands by entry point ``signalbox.commands``."""
 
-from signalbox.common.cli.root import build_cli, main
+from signalbox.common.cli.root import main
 
-__all__ = ["build_cli", "main"]
+__all__ = ["main"]

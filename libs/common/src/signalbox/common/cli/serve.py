@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -65,6 +65,7 @@ def serve(
     run_app(
         asgi_app,
         listener,
+        services=[asgi_app],
         drain=getattr(asgi_app.state, "drain", None),
         fast_lane=getattr(asgi_app.state, "fast_lane", None),
     )
@@ -99,14 +100,16 @@ def run_app(
     asgi_app: Any,
     listener: socket.socket,
     *,
+    services: "Sequence[FastAPI]",
     on_started: Callable[[], None] | None = None,
     drain: Callable[[], Awaitable[None]] | None = None,
     fast_lane: "FastLane | None" = None,
 ) -> None:
     """Serve an ASGI app until SIGINT or SIGTERM; running requests get ``drain_seconds`` to end.
 
-    ``drain`` ends what would hold them longer; it runs while they may still be answered. ``fast_lane`` makes the
-    class that speaks HTTP, where an app answers its busiest requests before they are ASGI's.
+    ``services`` are the apps behind it, whose routes are analysed when the process is idle. ``drain`` ends what would
+    hold requests longer; it runs while they may still be answered. ``fast_lane`` makes the class that speaks HTTP,
+    where an app answers its busiest requests before they are ASGI's.
 
     Raises:
         SignalboxError: the app refuses to start.
@@ -128,7 +131,8 @@ def run_app(
             gc.freeze()
             gc.enable()
             if self.started:
-                asyncio.get_running_loop().call_later(_IDLE_S, _load_in_background)
+                loop = asyncio.get_running_loop()
+                loop.call_later(_IDLE_S, loop.run_in_executor, None, _load_late, services)
                 if on_started is not None:
                     on_started()
 
@@ -154,12 +158,15 @@ def run_app(
         raise
 
 
-def _load_in_background() -> None:
+def _load_late(services: "Sequence[FastAPI]") -> None:
     from signalbox.common.arguments import load_checks
     from signalbox.common.transport import load_http_client
+    from signalbox.common.web.late import build_late
 
-    for load in (load_http_client, load_checks):
-        asyncio.get_running_loop().run_in_executor(None, load)
+    # One after the other in one thread: each more would take the interpreter from the requests more often.
+    build_late(services)
+    load_http_client()
+    load_checks()
 
 
 def bind(host: str, port: int) -> socket.socket:

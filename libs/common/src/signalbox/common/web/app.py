@@ -16,6 +16,7 @@ from signalbox.common.telemetry.tracing import Tracing
 from signalbox.common.web.disconnect import CancelOnDisconnect
 from signalbox.common.web.middleware import RequestMiddleware
 from signalbox.common.web.problems import ErrorResponse, install_problem_handlers, problem_response
+from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.admin import ServiceName
 
 ReadyCheck = Callable[[], Awaitable[None]]
@@ -104,7 +105,7 @@ async def failing_dependencies(app: FastAPI) -> dict[str, str]:
 
 
 def _health_router(app: FastAPI, metrics: Metrics) -> APIRouter:
-    router = APIRouter(tags=["health"])
+    router = APIRouter(tags=["health"], route_class=LateRoute)
 
     @router.get("/live", openapi_extra=PUBLIC)
     async def live() -> dict[str, str]:
