@@ -94,6 +94,7 @@ def body_of(path: str, planted: Planted) -> Any:
         "/admin/api/v1/publish": {"document": {}},
         "/admin/api/v1/workflows/{workflow_id}/activate": {"config_hash": planted.config_hash},
         "/admin/api/v1/keys": {"name": "theirs", "scopes": ["query"]},
+        "/admin/api/v1/keys/{key_id}": {"priority": 9},
         "/internal/v1/tools/call": {"context": context_of(planted), "tool": "t", "idempotency_key": "k"},
         "/internal/v1/flows/run": {"context": context_of(planted), "flow": "f", "message": "x"},
         "/internal/v1/skills/run": {
@@ -158,7 +159,7 @@ def test_the_other_tenants_key_finds_nothing_anywhere(
     assert message == "what did I say?"
     keys = admin_client.call("GET", "/admin/api/v1/keys", params={"limit": 200})["items"]
     (mine,) = [key for key in keys if key["key_id"] == planted.key_id]
-    assert mine["revoked_at"] is None
+    assert (mine["revoked_at"], mine["priority"]) == (None, 0)
     assert MARK in str(client.call("GET", f"/llm/v1/responses/{planted.response_id}"))
     assert "theirs" not in {key["name"] for key in keys}
 

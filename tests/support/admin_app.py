@@ -49,7 +49,14 @@ class Admin:
     http: httpx.AsyncClient
     client: AdminClient
 
-    def key(self, tenant: str, *scopes: Scope, workflows: list[str] | None = None) -> dict[str, str]:
+    def key(
+        self,
+        tenant: str,
+        *scopes: Scope,
+        workflows: list[str] | None = None,
+        models: list[str] | None = None,
+        default_max_output: int | None = None,
+    ) -> dict[str, str]:
         """Headers with a key of a tenant, known to the app without having been stored."""
         new = create_key()
         record = KeyRecord(
@@ -59,10 +66,12 @@ class Admin:
             secret_sha256=new.secret_sha256,
             scopes=frozenset(scopes),
             workflows=None if workflows is None else frozenset(workflows),
+            models=None if models is None else frozenset(models),
+            default_max_output=default_max_output,
             created_at=0,
         )
         ring = self.app.state.authenticator.keys
-        ring.replace([*ring._records.values(), record])
+        ring.replace([*ring.records, record])
         return {"authorization": f"Bearer {new.key}"}
 
     def token(self, principal: Principal | None = None) -> dict[str, str]:

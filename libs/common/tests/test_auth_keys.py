@@ -96,3 +96,17 @@ def test_replacing_forgets_the_keys_before(key):
 def test_no_key_opens_the_calls_between_services(key):
     principal = KeyRing([record(key, scopes={Scope.QUERY, Scope.SERVICE})]).verify(key.key)
     assert principal.scopes == {Scope.QUERY}
+
+
+def test_the_keys_of_each_source_are_replaced_apart(key):
+    other = create_key()
+    ring = KeyRing([record(key)])
+    ring.replace([record(other, models={"small"})], source="file")
+    assert ring.verify(key.key).models is None
+    assert ring.verify(other.key).models == {"small"}
+    ring.replace([])
+    refusal(ring, key.key)
+    assert ring.verify(other.key).may_call("small")
+    ring.replace([], source="file")
+    refusal(ring, other.key)
+    assert len(ring) == 0

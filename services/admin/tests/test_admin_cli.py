@@ -93,9 +93,19 @@ def test_keys_are_created_listed_and_revoked(run):
     first, second = run("keys", "list").splitlines()
     assert first.startswith(key_id)
     assert first.endswith("active    mine")
-    assert second.strip() == "llm, query; workflows: all"
+    assert second.strip() == "llm, query; workflows: all; models: all"
     assert run("keys", "revoke", key_id) == f"revoked {key_id} (mine)\n"
     assert "revoked" in run("keys", "list")
+
+
+def test_what_a_key_may_call_is_said_and_changed(run):
+    limits = ("--model", "small", "--model", "large", "--max-output", "100", "--priority", "5")
+    key_id = run("keys", "create", "--name", "mine", "--scope", "llm", *limits).split("_")[1]
+    assert "models: large, small; output: 100 tokens; priority: 5" in run("keys", "list")
+    changed = run("keys", "change", key_id, "--model", "small", "--priority", "0")
+    assert changed == f"{key_id} (mine): models: small; output: 100 tokens\n"
+    run("keys", "change", key_id, "--all-models")
+    assert "models: all; output: 100 tokens" in run("keys", "list")
 
 
 def test_where_keys_are_needed_the_first_one_is_made_offline(run, monkeypatch):

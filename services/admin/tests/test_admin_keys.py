@@ -49,6 +49,9 @@ async def test_a_key_works_at_once_and_for_its_scopes_alone(admin):
         ({"name": "x", "scopes": ["query", "service"]}, 422, "key_not_grantable", "/scopes/1"),
         ({"name": "x", "scopes": ["query", "llm"]}, 403, "grant_exceeded", "/scopes"),
         ({"name": "x", "workflows": ["other"]}, 403, "grant_exceeded", "/workflows"),
+        ({"name": "x", "models": ["large"]}, 403, "grant_exceeded", "/models"),
+        ({"name": "x", "models": []}, 422, "validation_failed", "/models"),
+        ({"name": "x", "default_max_output": 0}, 422, "validation_failed", "/default_max_output"),
         ({"name": "x", "expires_at": 1}, 422, "key_not_grantable", "/expires_at"),
         ({"name": "x", "scopes": []}, 422, "validation_failed", "/scopes"),
         ({"name": "x", "scopes": ["everything"]}, 422, "validation_failed", "/scopes/0"),
@@ -57,18 +60,52 @@ async def test_a_key_works_at_once_and_for_its_scopes_alone(admin):
     ],
 )
 async def test_no_key_gets_more_than_its_creator_has(admin, body, status, code, pointer):
-    creator = admin.key("default", Scope.KEYS_WRITE, Scope.QUERY, workflows=["shop"])
+    creator = admin.key("default", Scope.KEYS_WRITE, Scope.QUERY, workflows=["shop"], models=["small"])
     response = await admin.http.post(f"{API}/keys", json=body, headers=creator)
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
     assert await admin.rows(KEYS) == []
 
 
-async def test_a_key_inherits_the_workflows_of_its_creator(admin):
-    creator = admin.key("default", Scope.KEYS_WRITE, Scope.QUERY, workflows=["shop"])
+async def test_a_key_inherits_the_workflows_and_models_of_its_creator(admin):
+    creator = admin.key(
+        "default",
+        Scope.KEYS_WRITE,
+        Scope.QUERY,
+        workflows=["shop"],
+        models=["small"],
+        default_max_output=9,
+    )
     await admin.http.post(f"{API}/keys", json={"name": "x"}, headers=creator)
     [item] = (await admin.http.get(f"{API}/keys")).json()["items"]
     assert item["workflows"] == ["shop"]
+    assert (item["models"], item["default_max_output"], item["priority"]) == (["small"], 9, 0)
+
+
+async def test_what_a_key_may_call_is_changed_and_told_to_followers(admin):
+    body = {"name": "x", "scopes": ["llm"], "models": ["b", "a"], "default_max_output": 5, "priority": 3}
+    made = (await admin.http.post(f"{API}/keys", json=body)).json()
+    place = f"{API}/keys/{made['key_id']}"
+    ring = admin.app.state.authenticator.keys
+    assert ring.verify(made["key"]).models == frozenset({"a", "b"})
+    changed = (await admin.http.patch(place, json={"models": ["c"], "priority": None})).json()
+    assert (changed["models"], changed["default_max_output"], changed["priority"]) == (["c"], 5, 0)
+    assert (await admin.http.get(f"{API}/keys")).json()["items"] == [changed]
+    told = ring.verify(made["key"])
+    assert (told.models, told.default_max_output, told.priority) == (frozenset({"c"}), 5, 0)
+    assert [row["action"] for row in await admin.rows(AUDIT)] == ["key.create", "key.change"]
+
+
+async def test_a_key_is_changed_within_the_own_tenant_and_grant_and_while_it_lives(admin):
+    made = (await admin.http.post(f"{API}/keys", json={"name": "x"})).json()
+    place = f"{API}/keys/{made['key_id']}"
+    theirs = admin.key("other", Scope.KEYS_WRITE)
+    assert (await admin.http.patch(place, json={}, headers=theirs)).status_code == 404
+    narrow = admin.key("default", Scope.KEYS_WRITE, models=["small"])
+    refused = await admin.http.patch(place, json={"models": ["large"]}, headers=narrow)
+    assert (refused.status_code, refused.json()["code"]) == (403, "grant_exceeded")
+    await admin.http.delete(place)
+    assert (await admin.http.patch(place, json={"priority": 1})).status_code == 404
 
 
 async def test_an_expired_key_does_not_work(admin):
@@ -76,7 +113,7 @@ async def test_an_expired_key_does_not_work(admin):
     body = {"name": "x", "scopes": ["config:read"], "expires_at": expiry}
     made = (await admin.http.post(f"{API}/keys", json=body)).json()
     ring = admin.app.state.authenticator.keys
-    ring.replace([record.model_copy(update={"expires_at": now_ms()}) for record in ring._records.values()])
+    ring.replace([record.model_copy(update={"expires_at": now_ms()}) for record in ring.records])
     response = await admin.http.get(f"{API}/workflows", headers={"x-api-key": made["key"]})
     assert response.status_code == 401
 

@@ -7,7 +7,7 @@ from sqlalchemy import Text
 from signalbox.common.storage import NotStorable, SchemaMissing, StorageUnavailable, open_database
 from signalbox.common.storage.migrations import migrate, script_head
 from signalbox.llm_gateway import migrations
-from signalbox.llm_gateway.errors import LedgerFull
+from signalbox.llm_gateway.errors import LedgerFull, MalformedCall
 from signalbox.llm_gateway.ledger import BATCH, BatchedLedger
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall, storable
@@ -164,6 +164,17 @@ async def test_a_row_is_kept_once_however_often_it_is_written(repository):
         await repository.insert([call("c1"), call("c2")])
     (line,) = await repository.usage("acme", 0)
     assert (line.calls, line.input_tokens, line.output_tokens) == (2, 20, 8)
+
+
+def test_a_purpose_that_is_none_is_refused():
+    with pytest.raises(MalformedCall, match="playground"):
+        Labels.from_headers({"signalbox-purpose": "fun"})
+
+
+def test_only_who_may_act_for_users_says_for_which_one():
+    headers = {"signalbox-user-id": "ann"}
+    assert Labels.from_headers(headers).user_id is None
+    assert Labels.from_headers(headers, names_users=True).user_id == "ann"
 
 
 async def test_usage_is_by_tenant_day_model_and_currency(repository):

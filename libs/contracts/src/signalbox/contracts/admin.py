@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from signalbox.contracts.base import ConfigHash, EpochMs, Identifier, PublicRequest, WireModel
-from signalbox.contracts.identity import KeyRecord, Scope
+from signalbox.contracts.identity import KeyRecord, MaxOutput, ModelName, Priority, Scope
 from signalbox.contracts.problem import ProblemError
 
 ServiceName = Literal["workflow", "skills", "flows", "tools", "llm_gateway", "admin"]
@@ -94,7 +94,24 @@ class CreateKeyRequest(PublicRequest):
     scopes: list[Scope] = Field(default=[Scope.QUERY], min_length=1)
     workflows: list[Identifier] | None = Field(default=None, min_length=1)
     """Workflows that the key may use; null means all, or all that the creator may use."""
+    models: list[ModelName] | None = Field(default=None, min_length=1)
+    """Models that the key may call at the gateway; null means all, or all that the creator may call. What a workflow
+    calls for the key's caller is the workflow's business."""
+    default_max_output: MaxOutput | None = None
+    """Output tokens of an answer to a model call that has no cap of its own; null means what the creator's key has."""
+    priority: Priority = 0
+    """Of model calls that wait for a limit, those with the larger number are made first."""
     expires_at: EpochMs | None = None
+
+
+class ChangeKeyRequest(PublicRequest):
+    """What an API key may do at the gateway from now on; a member that is left out stays as it is."""
+
+    models: list[ModelName] | None = Field(default=None, min_length=1)
+    """null means all, or all that the caller may call."""
+    default_max_output: MaxOutput | None = None
+    priority: Priority | None = None
+    """null means 0."""
 
 
 class CreatedKey(WireModel):
@@ -113,6 +130,9 @@ class KeyView(WireModel):
     name: str
     scopes: list[Scope]
     workflows: list[str] | None = None
+    models: list[str] | None = None
+    default_max_output: int | None = None
+    priority: int = 0
     created_at: EpochMs
     created_by: str = ""
     expires_at: EpochMs | None = None

@@ -1,8 +1,9 @@
 """Who is asking: principals, scopes and API key records."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from signalbox.contracts.base import EpochMs, ExternalId, Identifier, WireModel
 
@@ -27,6 +28,21 @@ class Scope(StrEnum):
     """Create and revoke API keys."""
     SERVICE = "service"
     """Calls between services; never granted to an API key."""
+
+
+_KEY_SUBJECT = "key:"
+
+
+def key_id_of(subject: str) -> str | None:
+    """The id of the API key that a principal's subject stands for; None for any other subject."""
+    return subject.removeprefix(_KEY_SUBJECT) if subject.startswith(_KEY_SUBJECT) else None
+
+
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""The name of a model, as callers of the gateway use it."""
+
+MaxOutput = Annotated[int, Field(ge=1, le=10_000_000)]
+Priority = Annotated[int, Field(ge=-100, le=100)]
 
 
 class Principal(WireModel):
@@ -69,8 +85,8 @@ class KeyRecord(WireModel):
     scopes: frozenset[Scope]
     workflows: frozenset[str] | None = None
     models: frozenset[str] | None = None
-    default_max_output: int | None = Field(default=None, ge=1)
-    priority: int = Field(default=0, ge=-100, le=100)
+    default_max_output: int | None = None
+    priority: int = 0
     created_at: EpochMs
     expires_at: EpochMs | None = None
     revoked_at: EpochMs | None = None
@@ -79,7 +95,7 @@ class KeyRecord(WireModel):
         """The principal that presents this key."""
         return Principal(
             tenant=self.tenant,
-            subject=f"key:{self.key_id}",
+            subject=f"{_KEY_SUBJECT}{self.key_id}",
             scopes=self.scopes,
             workflows=self.workflows,
             models=self.models,

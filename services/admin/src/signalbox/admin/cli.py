@@ -17,10 +17,17 @@ _API = "/admin/api/v1"
 _PUBLISH_TIMEOUT_S = 330.0
 _DAY_MS = 86_400_000
 
+_PRIORITY = "Of model calls that wait for a limit, those with the larger number are made first."
+
+Models = Annotated[list[str] | None, typer.Option("--model", help="Only these models; default: all.")]
+MaxOutput = Annotated[
+    int | None,
+    typer.Option(min=1, help="Output tokens of an answer to a model call without a cap of its own."),
+]
 Environment = Annotated[str, typer.Option("--environment", "-e", help="The environment to release to.")]
 
 app = typer.Typer()
-keys = typer.Typer(help="API keys: create, list, revoke.", no_args_is_help=True)
+keys = typer.Typer(help="API keys: create, list, change, revoke.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 
 
@@ -90,6 +97,9 @@ def create(
     name: Annotated[str, typer.Option(help="What the key is for.")],
     scope: Annotated[list[Scope] | None, typer.Option(help="What it may do; repeat for several.")] = None,
     workflow: Annotated[list[str] | None, typer.Option(help="Only these workflows; default: all.")] = None,
+    model: Models = None,
+    max_output: MaxOutput = None,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help=_PRIORITY)] = 0,
     expires_days: Annotated[int | None, typer.Option(min=1, help="Days until it expires.")] = None,
     url: Url = DEFAULT_URL,
     offline: Annotated[
@@ -107,7 +117,13 @@ def create(
 
     expires_at = None if expires_days is None else now_ms() + expires_days * _DAY_MS
     request = CreateKeyRequest(
-        name=name, scopes=scope or [Scope.QUERY], workflows=workflow, expires_at=expires_at
+        name=name,
+        scopes=scope or [Scope.QUERY],
+        workflows=workflow,
+        models=model,
+        default_max_output=max_output,
+        priority=priority,
+        expires_at=expires_at,
     )
     if offline:
         made = _create_offline(request, tenant or DEFAULT_TENANT)
@@ -136,7 +152,32 @@ def list_keys(url: Url = DEFAULT_URL, limit: Annotated[int, typer.Option(min=1, 
         found = call(client, "GET", f"{_API}/keys?limit={limit}")
     for item in found["items"]:
         print(f"{item['key_id']}  {_time(item['created_at'])}  {_state(item):<8}  {item['name']}")
-        print(f"    {', '.join(item['scopes'])}; workflows: {', '.join(item['workflows'] or ['all'])}")
+        workflows = ", ".join(item["workflows"] or ["all"])
+        print(f"    {', '.join(item['scopes'])}; workflows: {workflows}; {_of_models(item)}")
+
+
+@keys.command("change")
+def change(
+    key_id: Annotated[str, typer.Argument(help="The key's id: between the underscores.")],
+    model: Models = None,
+    all_models: Annotated[bool, typer.Option("--all-models", help="Every model.")] = False,
+    max_output: MaxOutput = None,
+    priority: Annotated[int | None, typer.Option(min=-100, max=100, help=_PRIORITY)] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Change which models an API key may call, and how; what is not named stays as it is."""
+    from urllib.parse import quote
+
+    from signalbox.common.cli.http import call, open_client
+
+    body: dict[str, Any] = {"default_max_output": max_output, "priority": priority}
+    body = {name: value for name, value in body.items() if value is not None}
+    if model or all_models:
+        body["models"] = None if all_models else model
+    _require_credential()
+    with open_client(url) as client:
+        item = call(client, "PATCH", f"{_API}/keys/{quote(key_id, safe='')}", body)
+    print(f"{item['key_id']} ({item['name']}): {_of_models(item)}")
 
 
 @keys.command("revoke")
@@ -174,6 +215,16 @@ def _create_offline(request: "CreateKeyRequest", tenant: str) -> "CreatedKey":
     from signalbox.admin.settings import AdminSettings
 
     return asyncio.run(create_key_offline(AdminSettings(), tenant, request))
+
+
+def _of_models(item: dict[str, Any]) -> str:
+    """What a key may do at the gateway, where that is not everything."""
+    said = [f"models: {', '.join(item['models'] or ['all'])}"]
+    if item["default_max_output"] is not None:
+        said.append(f"output: {item['default_max_output']} tokens")
+    if item["priority"]:
+        said.append(f"priority: {item['priority']}")
+    return "; ".join(said)
 
 
 def _time(epoch_ms: int) -> str:

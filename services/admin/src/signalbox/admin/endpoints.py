@@ -11,6 +11,7 @@ from signalbox.common.auth import Requires
 from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.admin import (
     ActivateRequest,
+    ChangeKeyRequest,
     CreatedKey,
     CreateKeyRequest,
     KeyList,
@@ -139,6 +140,12 @@ async def create_key(principal: KeyWriter, body: CreateKeyRequest, keys: TheKeys
 async def list_keys(principal: KeyWriter, keys: TheKeys, after: After = None, limit: Limit = 50) -> KeyList:
     """The tenant's API keys, newest first, without their secrets; revoked ones too."""
     return await keys.list(principal, after, limit)
+
+
+@router.patch("/keys/{key_id}")
+async def change_key(principal: KeyWriter, key_id: str, body: ChangeKeyRequest, keys: TheKeys) -> KeyView:
+    """Change which models a key may call, and how. It holds within seconds, everywhere."""
+    return await keys.change(principal, key_id, body)
 
 
 @router.delete("/keys/{key_id}")

@@ -5,7 +5,7 @@ import orjson
 from signalbox.admin.changing import change
 from signalbox.admin.paging import page_after, page_params
 from signalbox.admin.records import AuditEntry, Cursor, Key
-from signalbox.common.storage import Database, Row, Statement, Write, insert_into, listed
+from signalbox.common.storage import Database, Row, Statement, Write, assigned, insert_into, listed
 from signalbox.contracts.identity import KeyRecord
 
 _COLUMNS = (
@@ -15,6 +15,9 @@ _COLUMNS = (
     "secret_sha256",
     "scopes",
     "workflows",
+    "models",
+    "default_max_output",
+    "priority",
     "created_at",
     "created_by",
     "expires_at",
@@ -31,6 +34,9 @@ _PAGE = Statement(
 )
 _REVOKE = Statement(
     f"UPDATE admin_keys SET revoked_at = :new_revoked_at WHERE {_THIS_KEY} AND revoked_at IS NULL"
+)
+_CHANGE = Statement(
+    f"UPDATE admin_keys SET {assigned(('models', 'default_max_output', 'priority'))} WHERE {_THIS_KEY}"
 )
 LIVE_KEYS = Statement(f"{_SELECT} WHERE revoked_at IS NULL ORDER BY key_id")
 """The keys of all tenants that are not revoked."""
@@ -51,9 +57,8 @@ class SqlKeyStore:
             "name": record.name,
             "secret_sha256": record.secret_sha256,
             "scopes": orjson.dumps(sorted(record.scopes)).decode(),
-            "workflows": None
-            if record.workflows is None
-            else orjson.dumps(sorted(record.workflows)).decode(),
+            "workflows": _names(record.workflows),
+            **_of_models(record),
             "created_at": record.created_at,
             "created_by": key.created_by,
             "expires_at": record.expires_at,
@@ -71,6 +76,12 @@ class SqlKeyStore:
         params = {"in_tenant": tenant, **page_params(after, limit)}
         return [_key(row) for row in await self._database.fetch_all(_PAGE, params)]
 
+    async def change(self, record: KeyRecord, audit: AuditEntry) -> None:
+        """See ``KeyStore.change``."""
+        new = {f"new_{name}": value for name, value in _of_models(record).items()}
+        params = {"in_tenant": record.tenant, "in_key": record.key_id, **new}
+        await self._database.write(*change(audit, Write(_CHANGE, params)))
+
     async def revoke(self, tenant: str, key_id: str, audit: AuditEntry) -> None:
         """See ``KeyStore.revoke``."""
         params = {"in_tenant": tenant, "in_key": key_id, "new_revoked_at": audit.at}
@@ -81,8 +92,21 @@ def key_record(row: Row) -> KeyRecord:
     """A key as services verify it."""
     fields = {name: value for name, value in row.items() if name != "created_by"}
     fields["scopes"] = orjson.loads(row["scopes"])
-    fields["workflows"] = None if row["workflows"] is None else orjson.loads(row["workflows"])
+    for name in ("workflows", "models"):
+        fields[name] = None if row[name] is None else orjson.loads(row[name])
     return KeyRecord.model_validate(fields)
+
+
+def _of_models(record: KeyRecord) -> dict[str, str | int | None]:
+    return {
+        "models": _names(record.models),
+        "default_max_output": record.default_max_output,
+        "priority": record.priority,
+    }
+
+
+def _names(names: frozenset[str] | None) -> str | None:
+    return None if names is None else orjson.dumps(sorted(names)).decode()
 
 
 def _key(row: Row) -> Key:

@@ -1,4 +1,6 @@
-"""API keys: made, listed, revoked."""
+"""API keys: made, listed, changed, revoked."""
+
+from typing import Any
 
 from signalbox.admin.errors import GrantExceeded, KeyNotFound, KeyNotGrantable
 from signalbox.admin.paging import cut
@@ -7,7 +9,7 @@ from signalbox.admin.records import AuditEntry, Cursor, Key
 from signalbox.admin.releasing import Propagation
 from signalbox.common.auth import create_key
 from signalbox.common.ids import now_ms
-from signalbox.contracts.admin import CreatedKey, CreateKeyRequest, KeyList, KeyView
+from signalbox.contracts.admin import ChangeKeyRequest, CreatedKey, CreateKeyRequest, KeyList, KeyView
 from signalbox.contracts.identity import KeyRecord, Principal, Scope
 
 
@@ -30,6 +32,7 @@ class Keys:
         """
         scopes = frozenset(request.scopes)
         workflows = self._granted_workflows(principal, request)
+        models = _granted_models(principal, request.models)
         self._check_scopes(principal, request)
         now = now_ms()
         if request.expires_at is not None and request.expires_at <= now:
@@ -44,6 +47,9 @@ class Keys:
             secret_sha256=new.secret_sha256,
             scopes=scopes,
             workflows=workflows,
+            models=models,
+            default_max_output=request.default_max_output or principal.default_max_output,
+            priority=request.priority,
             created_at=now,
             expires_at=request.expires_at,
         )
@@ -54,6 +60,7 @@ class Keys:
             name=request.name,
             scopes=sorted(scopes),
             workflows=None if workflows is None else sorted(workflows),
+            **_of_models(record),
         )
         await self._store.add(Key(record, principal.subject), audit)
         await self._take_effect()
@@ -67,6 +74,29 @@ class Keys:
         """
         page, last = cut(await self._store.keys(principal.tenant, Cursor.parse(after), limit + 1), limit)
         return KeyList(items=[key.view() for key in page], next_after=str(last.cursor) if last else None)
+
+    async def change(self, principal: Principal, key_id: str, request: ChangeKeyRequest) -> KeyView:
+        """Change what a key of the tenant may do at the gateway. It holds there when this returns, or soon after.
+
+        Raises:
+            KeyNotFound: the tenant has no such key, or it is revoked.
+            GrantExceeded: the principal may not call what the key is to call.
+        """
+        found = await self._store.key(principal.tenant, key_id)
+        if found is None or found.record.revoked_at is not None:
+            raise KeyNotFound(key_id)
+        changes: dict[str, Any] = {}
+        if "models" in request.model_fields_set:
+            changes["models"] = _granted_models(principal, request.models)
+        if "default_max_output" in request.model_fields_set:
+            changes["default_max_output"] = request.default_max_output
+        if "priority" in request.model_fields_set:
+            changes["priority"] = request.priority or 0
+        record = found.record.model_copy(update=changes)
+        audit = AuditEntry.by(principal, "key.change", key_id, **_of_models(record))
+        await self._store.change(record, audit)
+        await self._take_effect()
+        return Key(record, found.created_by).view()
 
     async def revoke(self, principal: Principal, key_id: str) -> KeyView:
         """Revoke a key of the tenant. It works nowhere any more when this returns, or soon after.
@@ -111,3 +141,23 @@ class Keys:
                 pointer="/workflows",
             )
         return frozenset(request.workflows)
+
+
+def _granted_models(principal: Principal, models: list[str] | None) -> frozenset[str] | None:
+    if models is None:
+        return principal.models
+    lacking = sorted(name for name in models if not principal.may_call(name))
+    if lacking:
+        raise GrantExceeded(
+            f"Your own key is not for the model(s) {', '.join(lacking)}; leave them out.", pointer="/models"
+        )
+    return frozenset(models)
+
+
+def _of_models(record: KeyRecord) -> dict[str, Any]:
+    """What the audit log keeps of a key's use of models."""
+    return {
+        "models": None if record.models is None else sorted(record.models),
+        "default_max_output": record.default_max_output,
+        "priority": record.priority,
+    }

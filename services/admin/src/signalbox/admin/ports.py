@@ -17,6 +17,7 @@ from signalbox.admin.records import (
     Workflow,
 )
 from signalbox.contracts.admin import Artefact, BuildReply, BuildRequest, ReleasePointer
+from signalbox.contracts.identity import KeyRecord
 from signalbox.contracts.problem import ProblemError
 from signalbox.contracts.workflow_config import WorkflowConfig
 
@@ -141,6 +142,10 @@ class KeyStore(Protocol):
 
     async def keys(self, tenant: str, after: Cursor, limit: int) -> list[Key]:
         """Keys, newest first."""
+        ...
+
+    async def change(self, record: KeyRecord, audit: AuditEntry) -> None:
+        """Keep what ``record`` says about models: which, the output's cap, priority."""
         ...
 
     async def revoke(self, tenant: str, key_id: str, audit: AuditEntry) -> None:

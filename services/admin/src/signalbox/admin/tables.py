@@ -83,6 +83,9 @@ KEYS = Table(
     Column("created_by", Text, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
+    Column("models", Text),
+    Column("default_max_output", BigInteger),
+    Column("priority", BigInteger, nullable=False, server_default="0"),
     Index("admin_keys_presented", "key_id", unique=True),
     Index("admin_keys_created", "tenant", "created_at"),
 )

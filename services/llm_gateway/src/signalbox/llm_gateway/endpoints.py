@@ -76,16 +76,19 @@ async def embeddings(
 
 
 @router.get("/models")
-async def list_models(_: Models, catalog: Annotated[Catalog, Depends(model_catalog)]) -> ModelList:
-    """The models that there are, the default model of each role, and why it is that one."""
-    return await catalog.listing()
+async def list_models(principal: Models, catalog: Annotated[Catalog, Depends(model_catalog)]) -> ModelList:
+    """The models that the key may call, the default model of each role, and why it is that one."""
+    models = await catalog.listing()
+    return models.model_copy(update={"data": [info for info in models.data if principal.may_call(info.id)]})
 
 
 @router.get("/models/{model:path}")
-async def get_model(model: str, _: Models, catalog: Annotated[Catalog, Depends(model_catalog)]) -> ModelInfo:
-    """One model."""
+async def get_model(
+    model: str, principal: Models, catalog: Annotated[Catalog, Depends(model_catalog)]
+) -> ModelInfo:
+    """One model that the key may call."""
     for info in (await catalog.listing()).data:
-        if info.id == model:
+        if info.id == model and principal.may_call(model):
             return info
     raise ModelNotFound(f"There is no model '{model}'; GET /llm/v1/models lists them.")
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import SignalboxError
 from signalbox.contracts import headers as names
-from signalbox.contracts.identity import Principal
+from signalbox.contracts.identity import Principal, Scope
 from signalbox.llm_gateway.answers import WholeAnswer
 from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.calls import ModelCalls
@@ -77,10 +77,15 @@ class ModelFront:
 
 
 def caller_of(headers: Mapping[str, str], principal: Principal) -> Caller:
-    """Who calls, as the request says (header names are lower-case)."""
+    """Who calls, as the request says (header names are lower-case).
+
+    Raises:
+        MalformedCall: a label is none.
+    """
     # Without the header a deployment's own limit counts: answers of models may take minutes.
     deadline = current_deadline() if names.TIMEOUT_MS in headers else None
-    return Caller(principal, Labels.from_headers(headers), deadline)
+    names_users = principal.may(Scope.SERVICE) or principal.may(Scope.ACT_FOR_USERS)
+    return Caller(principal, Labels.from_headers(headers, names_users=names_users), deadline)
 
 
 def answered(answer: WholeAnswer | ByteStream) -> ModelResponse:

@@ -3,15 +3,21 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import unquote
 
 from signalbox.contracts import headers as names
+from signalbox.contracts.identity import key_id_of
+from signalbox.llm_gateway.errors import MalformedCall
 from signalbox.llm_gateway.protocol import Tokens
 
 Outcome = Literal["ok", "error", "timeout", "aborted"]
 """``aborted``: the client left before the answer was whole."""
 
+Purpose = Literal["production", "playground", "test", "replay", "embedding", "compaction"]
+"""What a call is made for."""
+
+_PURPOSES = {purpose: purpose for purpose in get_args(Purpose)}
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MAX_LABEL = 200
 
@@ -23,11 +29,19 @@ class Labels:
     workflow_id: str | None = None
     session_id: str | None = None
     skill_id: str | None = None
-    purpose: str = "production"
+    purpose: Purpose = "production"
+    user_id: str | None = None
+    """The session's owner, where the caller may say who that is."""
 
     @classmethod
-    def from_headers(cls, headers: Mapping[str, str]) -> "Labels":
-        """From request headers with lower-case names; values are percent-encoded."""
+    def from_headers(cls, headers: Mapping[str, str], *, names_users: bool = False) -> "Labels":
+        """From request headers with lower-case names; values are percent-encoded.
+
+        ``names_users``: whether the caller may say for which user it calls; what others say of one is not kept.
+
+        Raises:
+            MalformedCall: there is no such purpose.
+        """
 
         def label(name: str) -> str | None:
             return storable(unquote(headers.get(name, ""))) or None
@@ -36,7 +50,8 @@ class Labels:
             workflow_id=label(names.WORKFLOW_ID),
             session_id=label(names.SESSION_ID),
             skill_id=label(names.SKILL_ID),
-            purpose=label(names.PURPOSE) or "production",
+            purpose=_purpose(label(names.PURPOSE)),
+            user_id=label(names.USER_ID) if names_users else None,
         )
 
 
@@ -88,6 +103,23 @@ class LedgerCall:
     trace_id: str | None
     created_at: int
     attempts: tuple[LedgerAttempt, ...] = field(default=())
+    reaped: bool = False
+    """Whether this is what another process knows of a call whose own process is gone. The call's own row, should it
+    come after all, replaces such a one, once."""
+
+    @property
+    def key_id(self) -> str | None:
+        """The API key that it was made with, directly or by a service."""
+        return key_id_of(self.subject)
+
+
+def _purpose(said: str | None) -> Purpose:
+    if said is None:
+        return "production"
+    known: Purpose | None = _PURPOSES.get(said)
+    if known is None:
+        raise MalformedCall(f"'{names.PURPOSE}' must be one of {', '.join(_PURPOSES)}.")
+    return known
 
 
 def storable(text: str, limit: int = _MAX_LABEL) -> str:

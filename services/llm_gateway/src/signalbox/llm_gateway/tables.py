@@ -38,9 +38,19 @@ CALLS = Table(
     Column("first_token_ms", BigInteger),
     Column("trace_id", Text),
     Column("created_at", BigInteger, nullable=False),
+    Column("user_id", Text),
+    Column("key_id", Text),
+    Column("cache_write_1h_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("image_input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("image_output_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("reaped", BigInteger, nullable=False, server_default="0"),
     Index("ledger_calls_created", "tenant", "created_at"),
 )
-"""One row per call, exactly once. A null cost means that the model has no price, never that it cost nothing."""
+"""One row per call, exactly once. A null cost means that the model has no price, never that it cost nothing.
+
+``reaped``: 1 where another process wrote the row for one that was gone, 2 where that row was then replaced by the
+call's own.
+"""
 
 ATTEMPTS = Table(
     "ledger_attempts",
@@ -65,8 +75,81 @@ ATTEMPTS = Table(
     Column("error_code", Text),
     Column("latency_ms", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("cache_write_1h_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("image_input_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("image_output_tokens", BigInteger, nullable=False, server_default="0"),
+    Column("reaped", BigInteger, nullable=False, server_default="0"),
 )
 """One row per attempt at a provider, numbered from 1 in its call."""
+
+_REAPED = Index(
+    "ledger_attempts_reaped",
+    ATTEMPTS.c.call_id,
+    sqlite_where=ATTEMPTS.c.reaped == 1,
+    postgresql_where=ATTEMPTS.c.reaped == 1,
+)
+
+CORRECTIONS = Table(
+    "ledger_corrections",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("correction_id", Text, primary_key=True),
+    Column("call_id", Text, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("ledger_corrections_call", "tenant", "call_id"),
+)
+"""What a call cost more or, below zero, less than its row says: money of a row is never changed."""
+
+PRICES = Table(
+    "llm_prices",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("price_id", Text, primary_key=True),
+    Column("deployment", Text),
+    Column("provider", Text),
+    Column("model", Text),
+    Column("effective_from", BigInteger, nullable=False),
+    Column("price", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+"""Prices of deployments, or of a provider's models, from a time on; rows are added and never changed. ``price`` is JSON
+with decimals as text. They are the operator's, so the tenant is the system's."""
+
+LIMITS = Table(
+    "llm_limits",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+"""A tenant's own limits; ``rule`` is JSON."""
+
+BUDGETS = Table(
+    "llm_budgets",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+"""A tenant's own budgets; ``rule`` is JSON."""
+
+POLICY_VERSIONS = Table(
+    "llm_policy_versions",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+"""One row, of the system's tenant: counted up with every change of prices, limits and budgets, so that replicas see in
+one look whether they must read anew."""
 
 RESPONSES = Table(
     "llm_responses",

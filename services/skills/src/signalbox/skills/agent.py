@@ -86,6 +86,7 @@ class AgentRun:
             session_id=context.session_id,
             workflow_id=context.workflow_id,
             skill_id=skill.id,
+            user_id=context.user_id or "",
         )
         answer = await self._conversation.ask(request, labels, aloud=skill.output_schema is None)
         self._step += 1

@@ -37,17 +37,24 @@ def create_key() -> NewKey:
 
 
 class KeyRing:
-    """The API keys that this process knows, replaced as a whole whenever they change."""
+    """The API keys that this process knows, those of each source replaced as a whole whenever they change."""
 
     def __init__(self, records: Iterable[KeyRecord] = ()) -> None:
+        self._sources: dict[str, list[KeyRecord]] = {}
         self._records: dict[str, KeyRecord] = {}
         self._principals: dict[str, Principal] = {}
         self.replace(records)
 
-    def replace(self, records: Iterable[KeyRecord]) -> None:
-        """Know these keys and no others."""
-        self._records = {record.key_id: record for record in records}
+    def replace(self, records: Iterable[KeyRecord], *, source: str = "admin") -> None:
+        """Of ``source``, know these keys and no others."""
+        self._sources[source] = list(records)
+        self._records = {record.key_id: record for known in self._sources.values() for record in known}
         self._principals = {}
+
+    @property
+    def records(self) -> list[KeyRecord]:
+        """The keys of all sources."""
+        return list(self._records.values())
 
     def __len__(self) -> int:
         return len(self._records)

@@ -27,6 +27,8 @@ class CallLabels:
     workflow_id: str = ""
     skill_id: str = ""
     purpose: str = "production"
+    user_id: str = ""
+    """The session's owner, for limits and budgets of users."""
 
     def headers(self) -> dict[str, str]:
         """The labels as request headers; values are percent-encoded where a header could not hold them."""
@@ -35,6 +37,7 @@ class CallLabels:
             names.WORKFLOW_ID: self.workflow_id,
             names.SKILL_ID: self.skill_id,
             names.PURPOSE: self.purpose,
+            names.USER_ID: self.user_id,
         }
         return {name: quote(value, safe="") for name, value in labels.items() if value}
 

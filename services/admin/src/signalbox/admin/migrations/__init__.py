@@ -1,3 +1,3 @@
 """Migrations of the Admin service's tables."""
 
-HEAD = "0001"
+HEAD = "0002"

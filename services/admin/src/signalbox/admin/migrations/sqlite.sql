@@ -1,4 +1,4 @@
--- All tables of admin at revision 0001, for a new SQLite file. Made from the revisions by
+-- All tables of admin at revision 0002, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_admin (
     version_num VARCHAR(32) NOT NULL,
@@ -63,7 +63,7 @@ CREATE TABLE admin_keys (
     created_at BIGINT NOT NULL,
     created_by TEXT NOT NULL,
     expires_at BIGINT,
-    revoked_at BIGINT,
+    revoked_at BIGINT, models TEXT, default_max_output BIGINT, priority BIGINT DEFAULT '0' NOT NULL,
     PRIMARY KEY (tenant, key_id)
 );
 CREATE UNIQUE INDEX admin_keys_presented ON admin_keys (key_id);
@@ -99,4 +99,4 @@ CREATE TABLE admin_audit (
     detail TEXT NOT NULL,
     PRIMARY KEY (tenant, audit_id)
 );
-INSERT INTO alembic_version_admin (version_num) VALUES ('0001');
+INSERT INTO alembic_version_admin (version_num) VALUES ('0002');

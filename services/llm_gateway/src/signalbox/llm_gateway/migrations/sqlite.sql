@@ -1,4 +1,4 @@
--- All tables of llm_gateway at revision 0002, for a new SQLite file. Made from the revisions by
+-- All tables of llm_gateway at revision 0003, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_llm_gateway (
     version_num VARCHAR(32) NOT NULL,
@@ -35,7 +35,7 @@ CREATE TABLE ledger_calls (
     latency_ms BIGINT NOT NULL,
     first_token_ms BIGINT,
     trace_id TEXT,
-    created_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL, user_id TEXT, key_id TEXT, cache_write_1h_tokens BIGINT DEFAULT '0' NOT NULL, image_input_tokens BIGINT DEFAULT '0' NOT NULL, image_output_tokens BIGINT DEFAULT '0' NOT NULL, reaped BIGINT DEFAULT '0' NOT NULL,
     PRIMARY KEY (tenant, call_id)
 );
 CREATE INDEX ledger_calls_created ON ledger_calls (tenant, created_at);
@@ -59,7 +59,7 @@ CREATE TABLE ledger_attempts (
     status BIGINT NOT NULL,
     error_code TEXT,
     latency_ms BIGINT NOT NULL,
-    created_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL, cache_write_1h_tokens BIGINT DEFAULT '0' NOT NULL, image_input_tokens BIGINT DEFAULT '0' NOT NULL, image_output_tokens BIGINT DEFAULT '0' NOT NULL, reaped BIGINT DEFAULT '0' NOT NULL,
     PRIMARY KEY (tenant, call_id, number)
 );
 CREATE TABLE llm_responses (
@@ -87,4 +87,50 @@ CREATE TABLE llm_response_events (
     events TEXT NOT NULL,
     PRIMARY KEY (tenant, response_id, first_number)
 );
-INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0002');
+CREATE INDEX ledger_attempts_reaped ON ledger_attempts (call_id) WHERE reaped = 1;
+CREATE TABLE ledger_corrections (
+    tenant TEXT NOT NULL,
+    correction_id TEXT NOT NULL,
+    call_id TEXT NOT NULL,
+    cost_pico BIGINT NOT NULL,
+    currency TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, correction_id)
+);
+CREATE INDEX ledger_corrections_call ON ledger_corrections (tenant, call_id);
+CREATE TABLE llm_prices (
+    tenant TEXT NOT NULL,
+    price_id TEXT NOT NULL,
+    deployment TEXT,
+    provider TEXT,
+    model TEXT,
+    effective_from BIGINT NOT NULL,
+    price TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, price_id)
+);
+CREATE TABLE llm_limits (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    changed_by TEXT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+CREATE TABLE llm_budgets (
+    tenant TEXT NOT NULL,
+    name TEXT NOT NULL,
+    rule TEXT NOT NULL,
+    changed_by TEXT NOT NULL,
+    changed_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, name)
+);
+CREATE TABLE llm_policy_versions (
+    tenant TEXT NOT NULL,
+    version BIGINT NOT NULL,
+    PRIMARY KEY (tenant)
+);
+INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0003');

@@ -67,6 +67,7 @@ class LlmMatcher:
             idempotency_key=f"{context.turn_id}/match",
             session_id=context.session_id,
             workflow_id=context.workflow_id,
+            user_id=context.user_id or "",
         )
         answer = await self._gateway.chat(request, principal, labels)
         content = answer.reply.choices[0].message.content if answer.reply.choices else None
