@@ -36,6 +36,7 @@ class Templates:
         self._environment = SandboxEnvironment(self._limits)
         self._environment.filters.update(urls.URL_FILTERS)
         self._compiled: dict[tuple[_Kind, str], tuple[jinja2.Template, bool]] = {}
+        self._references: dict[tuple[str, bool], frozenset[tuple[str, ...]]] = {}
 
     def check(self, template: str, *, name: str = "") -> None:
         """Compile a text template, without values."""
@@ -54,6 +55,9 @@ class Templates:
 
         Names that the template gives itself (``set``, ``for``) are left out.
         """
+        known = self._references.get((source, expression))
+        if known is not None:
+            return known
         try:
             tree = self._environment.read_expression(source) if expression else self._environment.read(source)
         except _SYNTAX_ERRORS as error:
@@ -61,7 +65,10 @@ class Templates:
         given = {name.name for name in tree.find_all(nodes.Name) if name.ctx == "store"} | {"loop"}
         chains: set[tuple[str, ...]] = set()
         _collect(tree, chains)
-        return frozenset(chain for chain in chains if chain[0] not in given)
+        found = frozenset(chain for chain in chains if chain[0] not in given)
+        if len(self._references) < _MAX_COMPILED:
+            self._references[source, expression] = found
+        return found
 
     def render_text(self, template: str, values: Mapping[str, Any], *, name: str = "") -> str:
         """The text of a template."""

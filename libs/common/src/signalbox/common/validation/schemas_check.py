@@ -9,6 +9,7 @@ from jmespath.functions import Functions
 from pydantic import BaseModel
 
 from signalbox.common.arguments import BadJsonSchema, compile_schema
+from signalbox.common.plain_schemas import is_plain
 from signalbox.common.pointers import Path
 from signalbox.common.validation.report import Finding
 from signalbox.common.validation.submission import Submission
@@ -52,6 +53,8 @@ def check_jmespath(submission: Submission) -> Iterator[Finding]:
 
 
 def _schema_findings(path: Path, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    if is_plain(schema):
+        return
     try:
         compile_schema(dict(schema))
     except BadJsonSchema as error:
