@@ -1,7 +1,4 @@
-"""Our gateway as an operator would run it: keys and the ledger on, on PostgreSQL and Redis.
-
-Its file names limits and budgets too, which the gateway does not enforce yet; `check` says so after a run.
-"""
+"""Our gateway as an operator would run it: keys, limits, budgets and the ledger on, on PostgreSQL and Redis."""
 
 import subprocess
 import time

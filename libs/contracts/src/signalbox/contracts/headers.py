@@ -26,3 +26,6 @@ WORKFLOW_ID = "signalbox-workflow-id"
 SKILL_ID = "signalbox-skill-id"
 USER_ID = "signalbox-user-id"
 """Labels of a model call for the ledger, set by the services."""
+
+LIMIT = "signalbox-limit"
+"""On a 429 answer of the gateway: the name of the limit or budget that has no room."""

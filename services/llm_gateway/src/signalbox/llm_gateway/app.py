@@ -4,13 +4,14 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
 from fastapi import FastAPI, Response
 from opentelemetry import trace
 
+from signalbox.common.auth import Authenticator
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import SignalboxError
 from signalbox.common.ids import now_ms
@@ -18,7 +19,13 @@ from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.storage import Database
 from signalbox.common.web import ServiceParts, create_service_app, problem_response
-from signalbox.llm_gateway.admission import Admission, Unlimited
+from signalbox.llm_gateway.admission import Admission
+from signalbox.llm_gateway.admission.counters import Counters
+from signalbox.llm_gateway.admission.demands import Demands
+from signalbox.llm_gateway.admission.limited import LimitedAdmission
+from signalbox.llm_gateway.admission.memory import MemoryCounters
+from signalbox.llm_gateway.admission.seeding import Seeding
+from signalbox.llm_gateway.admission.spending import LedgerSpending
 from signalbox.llm_gateway.attempts import Attempts
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
@@ -34,6 +41,7 @@ from signalbox.llm_gateway.messages.http import anthropic_error_response
 from signalbox.llm_gateway.money import Prices
 from signalbox.llm_gateway.offers import OPENAI_KEY_VARIABLE, declared_deployments, local_source, sources_of
 from signalbox.llm_gateway.openai_http import openai_error_response
+from signalbox.llm_gateway.policies import PolicySet
 from signalbox.llm_gateway.ports import Ledger, Upstream
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.responses.asking import Asking
@@ -55,20 +63,14 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     own = platform is None
     platform = platform or Platform.from_settings(settings)
     authenticator = platform.authenticator("llm_gateway")
-    feed = ConfigFeed(
-        "llm_gateway",
-        settings.environment,
-        platform.client(AdminClient, caller="llm_gateway"),
-        settings.data / "llm_gateway",
-        keys=authenticator.keys,
-    )
+    feed = _feed(settings, platform, authenticator)
     database = platform.database("llm_gateway")
-    admission = Unlimited()
-    ledger = _ledger(settings, database, admission)
+    limits = _limits(settings, database)
+    ledger = _ledger(settings, database, limits.admission)
     http = ProviderHttp()
     credentials = Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
-    calls = _model_calls(platform, catalog, http, credentials, admission, ledger)
+    calls = _model_calls(platform, catalog, http, credentials, limits.admission, ledger)
     responses = _responses(settings, database, calls)
 
     @asynccontextmanager
@@ -76,6 +78,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
         async with AsyncExitStack() as stack:
             if own:
                 await stack.enter_async_context(platform)
+            stack.push_async_callback(limits.close)
             await ledger.start()
             stack.push_async_callback(ledger.close)
             stack.push_async_callback(http.close)
@@ -109,6 +112,47 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     app.state.catalog = catalog
     app.state.ledger = ledger
     return app
+
+
+def _feed(settings: GatewaySettings, platform: Platform, authenticator: Authenticator) -> ConfigFeed:
+    return ConfigFeed(
+        "llm_gateway",
+        settings.environment,
+        platform.client(AdminClient, caller="llm_gateway"),
+        settings.data / "llm_gateway",
+        keys=authenticator.keys,
+    )
+
+
+class _Limits(NamedTuple):
+    """What admits calls, and how it ends."""
+
+    admission: Admission
+    close: Callable[[], Awaitable[None]]
+
+
+def _limits(settings: GatewaySettings, database: Database) -> _Limits:
+    counters: Counters
+    if settings.redis_url is None:
+        counters = MemoryCounters()
+        close = counters.close
+    else:
+        # Imported here, so that a process without Redis starts sooner.
+        from signalbox.common.cache.redis.address import parse_url  # noqa: PLC0415
+        from signalbox.common.cache.redis.client import RedisClient  # noqa: PLC0415
+        from signalbox.llm_gateway.admission.redis import RedisCounters  # noqa: PLC0415
+
+        client = RedisClient(parse_url(settings.redis_url), timeout_s=1.0)
+        counters = shared = RedisCounters(client, f"llm_gateway-{secrets.token_hex(8)}")
+
+        async def close() -> None:
+            await shared.close()
+            await client.close()
+
+    file = settings.gateway_file()
+    policies = PolicySet(1, tuple(file.limits), tuple(file.budgets), tuple(file.tenants))
+    seeding = Seeding(counters, LedgerSpending(database))
+    return _Limits(LimitedAdmission(Demands(lambda: policies), counters, seeding), close)
 
 
 def _open_fronts(app: FastAPI, settings: GatewaySettings, calls: ModelCalls, tracer: trace.Tracer) -> None:

@@ -60,7 +60,8 @@ class BudgetRule(_Rule):
     tenant: str = DEFAULT_TENANT
     of: Literal["tenant", "key", "user", "workflow"]
     only: str | None = Field(default=None, max_length=200)
-    amount: Decimal = Field(gt=0, max_digits=15, decimal_places=6)
+    amount: Decimal = Field(gt=0, le=9_000_000, max_digits=15, decimal_places=6)
+    """At most what is counted exactly in units of 10^-9."""
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     window: Literal["hour", "day", "week", "month", "total"]
     """``week`` begins on Monday; ``total`` never begins anew."""

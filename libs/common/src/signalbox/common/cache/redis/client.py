@@ -92,6 +92,11 @@ class RedisClient:
         if self._connection is not None:
             self._connection.push(("UNSUBSCRIBE", channel))
 
+    @property
+    def is_down(self) -> bool:
+        """Whether calls fail at once, unsent, as the server did not answer the last time."""
+        return self._down is not None
+
     async def connected(self) -> None:
         """Return when there is a connection. Raises `CacheUnavailable`."""
         await self._exchange(())

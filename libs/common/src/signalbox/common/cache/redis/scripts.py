@@ -13,8 +13,8 @@ class Script:
     sha: str
 
 
-def load_script(*names: str) -> Script:
-    """Read ``lua/<name>.lua``; several are joined, helpers first."""
-    folder = files(__package__).joinpath("lua")
+def load_script(*names: str, package: str = __package__) -> Script:
+    """Read ``lua/<name>.lua`` of a package; several are joined, helpers first."""
+    folder = files(package).joinpath("lua")
     source = "\n".join(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names)
     return Script(source, sha1(source.encode(), usedforsecurity=False).hexdigest())

@@ -1,0 +1,225 @@
+"""What a call asks of limits and budgets, compiled once from the rules for all calls that are alike."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from signalbox.common.cache.ports import key
+from signalbox.llm_gateway.admission.calendar import END_OF_TIME_MS, window_at
+from signalbox.llm_gateway.admission.ports import Opening
+from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet
+
+DemandKind = Literal["requests", "tokens", "parallel", "hard", "soft"]
+"""``hard`` and ``soft`` are budgets."""
+
+_MAX_KNOWN = 4096
+NANO = 10**9
+_KEY_SUBJECT = "key:"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose calls a budget counts: rows of the ledger of ``tenant`` that are ``of`` somebody named ``value``."""
+
+    tenant: str
+    of: Literal["tenant", "key", "user", "workflow"]
+    value: str
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Room that a call needs in one counter.
+
+    ``limit`` counts requests, tokens, calls at a time, or 10^-9 units of a budget's currency. A budget is one window
+    of the calendar, ``start_ms`` to ``end_ms``; ``rule`` names it whatever the window is.
+    """
+
+    kind: DemandKind
+    name: str
+    key: str
+    limit: int
+    window_s: int = 0
+    wait_s: float = 0
+    fails_open: bool = True
+    start_ms: int = 0
+    end_ms: int = END_OF_TIME_MS
+    rule: str = ""
+    scope: Scope | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DemandSet:
+    """All that a call asks for, limits first; compared by identity. It is right until ``until_ms``."""
+
+    demands: tuple[Demand, ...]
+    fails_open: bool
+    until_ms: int
+    wait_s: float
+    foreign: Demand | None
+    """A hard budget in another currency than that of the call's worst case."""
+    has_hard_budget: bool
+
+    @classmethod
+    def of(cls, demands: list[Demand], foreign: Demand | None = None) -> "DemandSet":
+        """The set of these demands."""
+        return cls(
+            demands=tuple(demands),
+            fails_open=all(demand.fails_open for demand in demands),
+            until_ms=min((demand.end_ms for demand in demands), default=END_OF_TIME_MS),
+            wait_s=max((demand.wait_s for demand in demands), default=0),
+            foreign=foreign,
+            has_hard_budget=any(demand.kind == "hard" for demand in demands) or foreign is not None,
+        )
+
+
+NOTHING = DemandSet.of([])
+
+_Known = tuple[str, str, str | None, str | None, str, str | None]
+
+
+class Demands:
+    """Compiles the rules of ``source``, which is asked at every call and gives the same object until rules change."""
+
+    def __init__(self, source: Callable[[], PolicySet]) -> None:
+        self._source = source
+        self._policies: PolicySet | None = None
+        self._known: dict[object, DemandSet] = {}
+
+    def of(self, opening: Opening, now_ms: int) -> DemandSet:
+        """What a call asks for at ``now_ms``, apart from what is asked of each deployment that it tries."""
+        labels = opening.labels
+        known: _Known = (
+            opening.principal.tenant,
+            opening.principal.subject,
+            labels.user_id,
+            labels.workflow_id,
+            opening.model,
+            opening.worst.currency,
+        )
+        return self._get(known, now_ms, lambda policies: _compile(policies, opening, now_ms))
+
+    def of_deployment(self, opening: Opening, deployment: Deployment, now_ms: int) -> DemandSet:
+        """What a call asks of a deployment: the tenant's limits for it."""
+        tenant = opening.principal.tenant
+        return self._get(
+            (tenant, deployment.name),
+            now_ms,
+            lambda policies: DemandSet.of(
+                [
+                    demand
+                    for rule in policies.limits
+                    if rule.of == "deployment"
+                    for demand in _limit(rule, tenant, deployment.name)
+                ]
+            ),
+        )
+
+    def _get(self, known: object, now_ms: int, compiled: Callable[[PolicySet], DemandSet]) -> DemandSet:
+        policies = self._source()
+        if policies is not self._policies:
+            self._policies = policies
+            self._known.clear()
+        found = self._known.get(known)
+        if found is None or now_ms >= found.until_ms:
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            found = self._known[known] = compiled(policies)
+        return found
+
+    def forget(self) -> None:
+        """Compile anew: this process was wrong about the time."""
+        self._known.clear()
+
+
+def _compile(policies: PolicySet, opening: Opening, now_ms: int) -> DemandSet:
+    names = _names(opening)
+    tenant = opening.principal.tenant
+    limits = [
+        demand
+        for rule in policies.limits
+        if rule.of != "deployment"
+        for demand in _limit(rule, tenant, names[rule.of])
+    ]
+    budgets, foreign = [], None
+    zone = policies.timezone_of(tenant)
+    for rule in policies.budgets:
+        demand = _budget(rule, tenant, names[rule.of], zone, now_ms)
+        if demand is None:
+            continue
+        if opening.worst.currency in {None, rule.currency}:
+            budgets.append(demand)
+        elif rule.hard:
+            foreign = demand
+    return DemandSet.of([*limits, *budgets], foreign)
+
+
+def _names(opening: Opening) -> dict[str, str | None]:
+    """Whom a call counts for, by what a rule is of."""
+    subject = opening.principal.subject
+    return {
+        "tenant": opening.principal.tenant,
+        "key": subject.removeprefix(_KEY_SUBJECT) if subject.startswith(_KEY_SUBJECT) else None,
+        "user": opening.labels.user_id,
+        "model": opening.model,
+        "workflow": opening.labels.workflow_id,
+    }
+
+
+def _applies(rule: LimitRule | BudgetRule, tenant: str, value: str | None) -> bool:
+    return value is not None and rule.tenant in {"*", tenant} and rule.only in {None, value}
+
+
+def _limit(rule: LimitRule, tenant: str, value: str | None) -> list[Demand]:
+    if value is None or not _applies(rule, tenant, value):
+        return []
+
+    def demand(kind: DemandKind, limit: int) -> Demand:
+        window = "" if kind == "parallel" else str(rule.window_s)
+        return Demand(
+            kind=kind,
+            name=rule.name,
+            key=key(kind, tenant, rule.tenant, rule.name, rule.of, value, window),
+            limit=limit,
+            window_s=rule.window_s,
+            wait_s=rule.wait_s,
+            fails_open=rule.when_unavailable == "open",
+        )
+
+    found = []
+    if rule.requests is not None:
+        found.append(demand("requests", rule.requests))
+    if rule.tokens is not None:
+        found.append(demand("tokens", rule.tokens))
+    if rule.parallel is not None:
+        found.append(demand("parallel", rule.parallel))
+    return found
+
+
+def _budget(rule: BudgetRule, tenant: str, value: str | None, zone: str, now_ms: int) -> Demand | None:
+    if value is None or not _applies(rule, tenant, value):
+        return None
+    window = window_at(rule.window, zone, now_ms)
+    named = key("budget", tenant, rule.tenant, rule.name, rule.of, rule.window, rule.currency)
+    return Demand(
+        kind="hard" if rule.hard else "soft",
+        name=rule.name,
+        key=key(
+            "budget",
+            tenant,
+            rule.tenant,
+            rule.name,
+            rule.of,
+            value,
+            rule.currency,
+            str(window.start_ms),
+            rule.window,
+        ),
+        limit=int(rule.amount * NANO),
+        fails_open=rule.when_unavailable == "open",
+        start_ms=window.start_ms,
+        end_ms=window.end_ms,
+        rule=f"{named}:{zone}",
+        scope=Scope(tenant, rule.of, value, rule.currency),
+    )

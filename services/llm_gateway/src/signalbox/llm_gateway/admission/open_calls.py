@@ -1,0 +1,79 @@
+"""The ledger row that a call has if its process dies: as bytes, for another process to read."""
+
+from dataclasses import fields
+from typing import Any
+
+import orjson
+
+from signalbox.common.telemetry import current_trace_id
+from signalbox.llm_gateway.admission.ports import Opening
+from signalbox.llm_gateway.protocol import Tokens
+from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall, storable
+
+GATEWAY_DIED = "gateway_died"
+"""``error_code`` of the row of a call whose process died before it knew what was used."""
+
+
+def abandoned(opening: Opening) -> LedgerCall:
+    """The row of a call of which nothing is known but how it began: it may have used all that it could."""
+    worst = opening.worst
+    return LedgerCall(
+        tenant=opening.principal.tenant,
+        call_id=opening.call_id,
+        subject=storable(opening.principal.subject),
+        labels=opening.labels,
+        operation=opening.operation,
+        model_asked=storable(opening.model),
+        model_answered=None,
+        deployment=None,
+        streamed=False,
+        tokens=worst.estimate,
+        cost_pico=worst.cost_pico,
+        currency=worst.currency,
+        priced=worst.cost_pico is not None,
+        estimated=True,
+        emulated=None,
+        outcome="aborted",
+        status=500,
+        error_code=GATEWAY_DIED,
+        latency_ms=0,
+        first_token_ms=None,
+        trace_id=current_trace_id(),
+        created_at=opening.created_at,
+    )
+
+
+def encode(row: LedgerCall) -> bytes:
+    """The row as JSON."""
+    return orjson.dumps(row)
+
+
+def decode(record: bytes) -> LedgerCall:
+    """The row of a record. What another version has written that this one does not know is left out.
+
+    Raises:
+        ValueError: it is none.
+    """
+    found = orjson.loads(record)
+    try:
+        return LedgerCall(
+            **{
+                **_known(LedgerCall, found),
+                "labels": Labels(**_known(Labels, found["labels"])),
+                "tokens": Tokens(**_known(Tokens, found["tokens"])),
+                "attempts": tuple(_attempt(each) for each in found["attempts"]),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no record of a call: {error}") from error
+
+
+def _attempt(found: dict[str, Any]) -> LedgerAttempt:
+    return LedgerAttempt(
+        **{**_known(LedgerAttempt, found), "tokens": Tokens(**_known(Tokens, found["tokens"]))}
+    )
+
+
+def _known(kind: type, found: dict[str, Any]) -> dict[str, Any]:
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in found.items() if name in names}

@@ -1,0 +1,248 @@
+"""Counters in Redis: what concurrent calls of a process have to say goes into one script call, one after the other."""
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from signalbox.common.cache import CacheUnavailable
+from signalbox.common.cache.redis.client import RedisClient
+from signalbox.common.cache.redis.scripts import load_script
+from signalbox.llm_gateway.admission.counters import Amounts, Answer, Used, Verdict
+from signalbox.llm_gateway.admission.demands import Demand, DemandSet
+from signalbox.llm_gateway.admission.redis.operations import Operation, arguments_of, verdict_of
+
+_LOG = logging.getLogger(__name__)
+
+PREFIX = "sb:a:"
+
+BATCH = 128
+"""Operations in one script call: Redis does nothing else meanwhile."""
+
+RETRY_S = 0.25
+"""How long what Redis must hear waits after it could not be said."""
+
+GATHER_S = 0.02
+"""How long the news that a call is in the ledger waits for others."""
+
+CLOSE_S = 2.0
+
+
+@dataclass(slots=True)
+class _Known:
+    """A call of this process that is not in the ledger yet."""
+
+    demands: DemandSet
+    amounts: Amounts
+    record: bytes
+    used: Used | None = None
+    extensions: list[Amounts] = field(default_factory=list)
+
+    def operations(self, call_id: str) -> list[Operation]:
+        """What tells a Redis that was emptied of it."""
+        nano = self.amounts.nano + sum(amounts.nano for amounts in self.extensions)
+        assumed = Operation("U", call_id, (self.amounts.tokens, nano, self.record), self.demands)
+        return [assumed] if self.used is None else [assumed, _settled(call_id, self.used, self.record)]
+
+
+class RedisCounters:
+    """``Counters`` that all processes share which name the same server and ``prefix``.
+
+    One script call is on its way at a time; what comes meanwhile goes with the next. What Redis must hear, such as
+    settlements, is said again until it has. A Redis that was emptied is told of all calls that it must know.
+    """
+
+    def __init__(self, client: RedisClient, owner: str, *, prefix: str = PREFIX) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._owner = owner
+        self._keys = [f"{prefix}life", f"{prefix}calls:{owner}"]
+        self._turn = load_script("turn", package=__package__)
+        self._begin = load_script("begin", package=__package__)
+        self._seed = load_script("seed", package=__package__)
+        self._life: str | None = None
+        self._queue: deque[Operation] = deque()
+        self._calls: dict[str, _Known] = {}
+        self._doubtful: set[str] = set()
+        self._speaking = False
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        """Calls that are not in the ledger yet."""
+        return len(self._calls)
+
+    async def reserve(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> Verdict:
+        """See ``Counters.reserve``."""
+        operation = Operation("A", call_id, (amounts.tokens, amounts.nano, record), demands)
+        try:
+            return await self._ask(operation)
+        except asyncio.CancelledError:
+            if operation.sent:
+                # It may be granted at this moment.
+                self._doubtful.add(call_id)
+                self.give_back(call_id)
+            raise
+
+    async def extend(self, call_id: str, demands: DemandSet, amounts: Amounts) -> Verdict:
+        """See ``Counters.extend``."""
+        call = self._calls.get(call_id)
+        number = 1 if call is None else len(call.extensions) + 1
+        verdict = await self._ask(Operation("X", call_id, (amounts.tokens, amounts.nano, number), demands))
+        if call is not None and verdict.answer is Answer.GRANTED:
+            call.extensions.append(amounts)
+        return verdict
+
+    def assume(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> None:
+        """See ``Counters.assume``."""
+        self._doubtful.discard(call_id)
+        call = self._calls[call_id] = _Known(demands, amounts, record)
+        for operation in call.operations(call_id):
+            self._say(operation)
+
+    def settle(self, call_id: str, used: Used, record: bytes) -> None:
+        """See ``Counters.settle``."""
+        call = self._calls.get(call_id)
+        if call is not None:
+            call.used, call.record = used, record
+            self._say(_settled(call_id, used, record))
+
+    def give_back(self, call_id: str) -> None:
+        """See ``Counters.give_back``."""
+        if self._calls.pop(call_id, None) is not None or call_id in self._doubtful:
+            self._doubtful.discard(call_id)
+            self._say(Operation("G", call_id))
+
+    def forget(self, call_ids: Sequence[str]) -> None:
+        """See ``Counters.forget``."""
+        for call_id in call_ids:
+            if self._calls.pop(call_id, None) is not None:
+                self._queue.append(Operation("K", call_id))
+        self._wake_in(GATHER_S)
+
+    async def counted(self, budget: Demand) -> list[str]:
+        """See ``Counters.counted``."""
+        fields = await self._client.call("HKEYS", self._prefix + budget.key)
+        return [name[2:].decode() for name in fields if name.startswith(b"c:")]
+
+    async def seed(self, budget: Demand, counted: int, nano: int) -> bool:
+        """See ``Counters.seed``."""
+        key = self._prefix + budget.key
+        return bool(await self._client.run(self._seed, [key], counted, nano, budget.end_ms))
+
+    async def close(self) -> None:
+        """Say what is left to say, if Redis listens."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._queue and not self._speaking:
+            self._wake()
+            await asyncio.sleep(0)
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=CLOSE_S)
+            self._task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _ask(self, operation: Operation) -> Verdict:
+        operation.answer = asyncio.get_running_loop().create_future()
+        self._say(operation)
+        return await operation.answer
+
+    def _say(self, operation: Operation) -> None:
+        self._queue.append(operation)
+        self._wake()
+
+    def _wake(self) -> None:
+        if not self._speaking:
+            self._speaking = True
+            asyncio.get_running_loop().call_soon(self._start)
+
+    def _wake_in(self, seconds: float) -> None:
+        if self._queue and not self._speaking and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._timed)
+
+    def _timed(self) -> None:
+        self._timer = None
+        self._wake()
+
+    def _start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._speak())
+
+    async def _speak(self) -> None:
+        try:
+            while self._queue:
+                batch: list[Operation] = []
+                try:
+                    if self._life is None:
+                        await self._resume()
+                    batch = self._take()
+                    reply = await self._client.run(
+                        self._turn, self._keys, *arguments_of(self._life or "", self._prefix, batch)
+                    )
+                except CacheUnavailable as error:
+                    if not self._unheard(batch or self._take(), error):
+                        return
+                    continue
+                if reply == 0:
+                    _LOG.warning("redis has lost its counters; it is told of %d call(s)", len(self._calls))
+                    self._life = None
+                    self._queue.extendleft(reversed(batch))
+                else:
+                    self._heard(batch, reply)
+        finally:
+            self._speaking = False
+            self._wake_in(RETRY_S)
+
+    def _take(self) -> list[Operation]:
+        queue = self._queue
+        batch: list[Operation] = []
+        while queue and len(batch) < BATCH:
+            operation = queue.popleft()
+            # A caller that has left meanwhile asks for nothing.
+            if operation.answer is None or not operation.answer.done():
+                operation.sent = operation.sent or not self._client.is_down
+                batch.append(operation)
+        return batch
+
+    async def _resume(self) -> None:
+        """Learn which life of the counters this is, and tell it of all calls first."""
+        name = await self._client.run(self._begin, self._keys[:1], secrets.token_hex(8))
+        self._life = name.decode()
+        told = [operation for call_id, call in self._calls.items() for operation in call.operations(call_id)]
+        self._queue.extendleft(reversed(told))
+
+    def _heard(self, batch: list[Operation], reply: list[object]) -> None:
+        replies = iter(reply)
+        next(replies)
+        for operation in batch:
+            if operation.letter not in {"A", "X"}:
+                continue
+            verdict = verdict_of(next(replies))
+            answer = operation.answer
+            if answer is None or answer.done():
+                continue
+            if operation.letter == "A" and verdict.answer is Answer.GRANTED and operation.demands is not None:
+                tokens, nano, record = operation.rest
+                self._calls[operation.call_id] = _Known(
+                    operation.demands,
+                    Amounts(int(tokens), int(nano)),
+                    bytes(record),  # type: ignore[arg-type]
+                )
+            answer.set_result(verdict)
+
+    def _unheard(self, batch: list[Operation], error: CacheUnavailable) -> bool:
+        """Tell who asked; what must be heard is said again. True when others ask already."""
+        for operation in batch:
+            if operation.answer is not None and not operation.answer.done():
+                if operation.letter == "A" and operation.sent:
+                    self._doubtful.add(operation.call_id)
+                operation.answer.set_exception(CacheUnavailable(error.detail))
+        self._queue.extendleft(reversed([operation for operation in batch if operation.answer is None]))
+        return any(operation.answer is not None for operation in self._queue)
+
+
+def _settled(call_id: str, used: Used, record: bytes) -> Operation:
+    amounts, extensions = used.amounts, used.extensions
+    return Operation("S", call_id, (amounts.tokens, amounts.nano, record, len(extensions), *extensions))

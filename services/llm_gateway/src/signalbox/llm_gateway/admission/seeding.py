@@ -1,0 +1,51 @@
+"""Tells budgets what was spent before they were first counted."""
+
+import asyncio
+
+from signalbox.common.errors import Unavailable
+from signalbox.llm_gateway.admission.counters import Counters
+from signalbox.llm_gateway.admission.demands import Demand
+from signalbox.llm_gateway.admission.spending import Spending
+
+_ROUNDS = 5
+_PICO_IN_NANO = 1000
+
+
+class Seeding:
+    """Reads the ledger once for all calls that wait for a budget."""
+
+    def __init__(self, counters: Counters, spending: Spending) -> None:
+        self._counters = counters
+        self._spending = spending
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    async def seed(self, budget: Demand) -> None:
+        """Return when the budget knows what was spent.
+
+        Raises:
+            Unavailable: it cannot be told now.
+        """
+        task = self._running.get(budget.key)
+        if task is None:
+            task = self._running[budget.key] = asyncio.create_task(self._seed(budget))
+            task.add_done_callback(lambda _: self._running.pop(budget.key, None))
+        await asyncio.shield(task)
+
+    async def opened(self) -> None:
+        """Return when budgets may be counted again.
+
+        Raises:
+            Unavailable: they are not soon.
+        """
+        raise Unavailable("budgets are being counted anew")
+
+    async def _seed(self, budget: Demand) -> None:
+        scope = budget.scope
+        if scope is None:
+            return
+        for _ in range(_ROUNDS):
+            counted = await self._counters.counted(budget)
+            spent = await self._spending.spent_pico(scope, budget.start_ms, budget.end_ms, counted)
+            if await self._counters.seed(budget, len(counted), -(-spent // _PICO_IN_NANO)):
+                return
+        raise Unavailable("what was spent changes faster than it can be read")

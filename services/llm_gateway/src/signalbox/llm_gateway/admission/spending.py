@@ -1,0 +1,59 @@
+"""What the ledger says was spent, for budgets that do not know it."""
+
+from typing import Protocol
+
+from signalbox.common.storage import Database, Statement, any_of
+from signalbox.llm_gateway.admission.demands import Scope
+
+
+class Spending(Protocol):
+    """Sums of money that was spent."""
+
+    async def spent_pico(self, scope: Scope, start_ms: int, end_ms: int, without: list[str]) -> int:
+        """What calls of a scope cost that began in a window, in 10^-12 units, except the calls ``without``.
+
+        Raises:
+            StorageUnavailable: the ledger cannot be read now.
+        """
+        ...
+
+
+def _sum(condition: str) -> Statement:
+    listed = any_of("call_id", "without")
+    return Statement(
+        f"""
+        SELECT CAST(coalesce(sum(cost_pico), 0) AS bigint) AS spent
+        FROM ledger_calls
+        WHERE tenant = :tenant AND created_at >= :start AND created_at < :end AND currency = :currency
+            AND {condition} AND NOT {listed}
+        """  # noqa: S608 - conditions of ours
+    )
+
+
+_SUMS = {
+    "tenant": _sum("tenant = :value"),
+    "key": _sum("subject = 'key:' || CAST(:value AS text)"),
+    "workflow": _sum("workflow_id = :value"),
+}
+
+
+class LedgerSpending:
+    """``Spending`` read from the ledger's table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def spent_pico(self, scope: Scope, start_ms: int, end_ms: int, without: list[str]) -> int:
+        """See ``Spending``."""
+        row = await self._database.fetch_one(
+            _SUMS[scope.of],
+            {
+                "tenant": scope.tenant,
+                "value": scope.value,
+                "currency": scope.currency,
+                "start": start_ms,
+                "end": end_ms,
+                "without": without,
+            },
+        )
+        return 0 if row is None else int(row["spent"])

@@ -1,0 +1,306 @@
+import asyncio
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from signalbox.common.cache import CacheUnavailable
+from signalbox.contracts.identity import Principal, Scope
+from signalbox.llm_gateway.admission import Opening
+from signalbox.llm_gateway.admission.demands import Demands
+from signalbox.llm_gateway.admission.limited import LimitedAdmission
+from signalbox.llm_gateway.admission.memory import MemoryCounters
+from signalbox.llm_gateway.admission.open_calls import GATEWAY_DIED, abandoned, decode, encode
+from signalbox.llm_gateway.admission.seeding import Seeding
+from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.errors import BudgetExceeded, LimitExceeded, LimitsUnavailable, UnpricedModel
+from signalbox.llm_gateway.money import WorstCase
+from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet, TenantRule
+from signalbox.llm_gateway.protocol import Tokens
+from signalbox.llm_gateway.records import Labels, LedgerAttempt
+
+USD = 10**12
+
+
+class Clock:
+    def __init__(self, text="2026-06-01T12:00", zone="UTC"):
+        self.go(text, zone)
+
+    def go(self, text, zone="UTC"):
+        self.s = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+    def __call__(self):
+        return self.s
+
+    def ms(self):
+        return int(self.s * 1000)
+
+
+class FakeSpending:
+    """A ledger that says what it is told to."""
+
+    def __init__(self, pico=0):
+        self.pico = pico
+        self.asked = []
+
+    async def spent_pico(self, scope, start_ms, end_ms, without):
+        self.asked.append((scope, start_ms, end_ms, without))
+        if isinstance(self.pico, Exception):
+            raise self.pico
+        return self.pico
+
+
+class Setup:
+    def __init__(self, *rules, clock=None, spending=None, zone="UTC", counters=None):
+        self.clock = clock or Clock()
+        self.spending = spending or FakeSpending()
+        self.counters = counters or MemoryCounters(self.clock)
+        self.policies = PolicySet(
+            1,
+            tuple(rule for rule in rules if isinstance(rule, LimitRule)),
+            tuple(rule for rule in rules if isinstance(rule, BudgetRule)),
+            (TenantRule(tenant="default", timezone=zone),),
+        )
+        self.admission = LimitedAdmission(
+            Demands(lambda: self.policies),
+            self.counters,
+            Seeding(self.counters, self.spending),
+            self.clock.ms,
+        )
+        self.number = 0
+
+    def opening(
+        self,
+        *,
+        tenant="default",
+        key="k1",
+        model="alias",
+        tokens=100,
+        cost=USD // 100,
+        currency="USD",
+        **labels,
+    ):
+        self.number += 1
+        unknown = "it has no price" if cost is None else None
+        worst = WorstCase(Tokens(input=4 * tokens), cost, currency, Tokens(input=tokens), unknown)
+        principal = Principal(tenant=tenant, subject=f"key:{key}", scopes=frozenset({Scope.LLM}))
+        return Opening(
+            f"llm_{self.number}",
+            principal,
+            Labels(**labels),
+            "chat/completions",
+            model,
+            worst,
+            self.clock.ms(),
+            None,
+        )
+
+    async def admit(self, **fields):
+        opening = self.opening(**fields)
+        return opening, await self.admission.admit(opening)
+
+    async def admitted(self, count, **fields):
+        """How many of so many calls are admitted."""
+        results = await asyncio.gather(*(self.admit(**fields) for _ in range(count)), return_exceptions=True)
+        assert all(isinstance(each, tuple | LimitExceeded | BudgetExceeded) for each in results), results
+        return sum(isinstance(each, tuple) for each in results)
+
+
+def row(opening, *attempts):
+    made = tuple(
+        LedgerAttempt(number, name, None, Tokens(input=tokens), cost, "USD", False, "ok", 200, None, 1)
+        for number, (name, tokens, cost) in enumerate(attempts, 1)
+    )
+    tokens = sum((each.tokens for each in made), Tokens())
+    return replace(abandoned(opening), tokens=tokens, attempts=made, error_code=None, estimated=False)
+
+
+def limit(of="key", name="l", **fields):
+    return LimitRule(name=name, of=of, **fields)
+
+
+def budget(of="key", name="b", amount="1", window="day", **fields):
+    return BudgetRule(name=name, of=of, amount=Decimal(amount), window=window, **fields)
+
+
+async def test_a_limit_counts_apart_for_each_key_model_user_and_tenant():
+    for of, one, other in (
+        ("key", {"key": "a"}, {"key": "b"}),
+        ("model", {"model": "a"}, {"model": "b"}),
+        ("user", {"user_id": "a"}, {"user_id": "b"}),
+        ("tenant", {"tenant": "a"}, {"tenant": "b"}),
+    ):
+        setup = Setup(limit(of, requests=2, tenant="*"))
+        assert await setup.admitted(5, **one) == 2
+        assert await setup.admitted(5, **other) == 2
+
+
+async def test_only_names_whom_a_rule_is_for():
+    setup = Setup(limit("model", requests=1, only="dear"))
+    assert await setup.admitted(3, model="dear") == 1
+    assert await setup.admitted(3, model="cheap") == 3
+
+
+async def test_a_call_without_a_user_has_no_limit_of_users():
+    assert await Setup(limit("user", requests=1)).admitted(3) == 3
+
+
+async def test_another_tenants_rule_does_not_apply():
+    assert await Setup(limit("key", requests=1, tenant="other")).admitted(3) == 3
+
+
+async def test_a_refusal_names_the_limit_and_says_when_to_come_again():
+    setup = Setup(limit(requests=1, name="per-key"))
+    await setup.admit()
+    with pytest.raises(LimitExceeded) as refused:
+        await setup.admit()
+    headers = refused.value.headers
+    assert headers["signalbox-limit"] == "per-key"
+    assert headers["Retry-After"] == "61"
+    assert 60_000 < int(headers["retry-after-ms"]) <= 61_000
+    assert "'per-key' of 1 requests in 60 s" in refused.value.detail
+
+
+async def test_a_call_larger_than_its_limit_is_told_so():
+    setup = Setup(limit(tokens=99))
+    with pytest.raises(LimitExceeded, match="less than the 100 that this call may use"):
+        await setup.admit()
+
+
+async def test_a_ticket_frees_its_slot_once_and_a_cached_answer_uses_no_tokens():
+    setup = Setup(limit(parallel=1, tokens=100))
+    for _ in range(5):
+        opening, ticket = await setup.admit()
+        assert await setup.admitted(1) == 0
+        ticket.settle(row(opening))
+        ticket.settle(row(opening))
+
+
+async def test_tokens_are_trued_up():
+    setup = Setup(limit(tokens=1000))
+    opening, ticket = await setup.admit(tokens=900)
+    assert await setup.admitted(1, tokens=200) == 0
+    ticket.settle(row(opening, ("d", 100, 0)))
+    assert await setup.admitted(1, tokens=900) == 1
+
+
+async def test_a_budget_admits_what_fits_and_is_settled_to_the_cost():
+    setup = Setup(budget(amount="1"))
+    results = [await setup.admit(cost=USD // 4) for _ in range(4)]
+    with pytest.raises(BudgetExceeded) as refused:
+        await setup.admit(cost=1)
+    assert refused.value.headers["signalbox-limit"] == "b"
+    assert "it begins anew at 2026-06-02T00:00:00Z" in refused.value.detail
+    for opening, ticket in results:
+        ticket.settle(row(opening, ("d", 1, USD // 10)))
+    assert await setup.admitted(10, cost=USD // 10) == 6
+
+
+async def test_money_is_rounded_up_so_that_no_fraction_is_free():
+    setup = Setup(budget(amount="0.000001"))
+    assert await setup.admitted(1010, cost=1) == 1000
+
+
+async def test_a_model_without_a_price_is_refused_where_a_hard_budget_applies():
+    with pytest.raises(UnpricedModel, match=r"it has no price\. Declare a price"):
+        await Setup(budget()).admit(cost=None)
+    assert await Setup(budget(hard=False)).admitted(1, cost=None) == 1
+    assert await Setup(budget(of="workflow")).admitted(1, cost=None) == 1
+
+
+async def test_a_price_in_another_currency_is_refused_where_a_hard_budget_applies():
+    with pytest.raises(UnpricedModel, match="EUR"):
+        await Setup(budget(currency="EUR")).admit()
+    assert await Setup(budget(currency="EUR", hard=False)).admitted(1) == 1
+
+
+async def test_a_soft_budget_is_said_once_and_refuses_nothing(caplog):
+    setup = Setup(budget(hard=False, amount="0.01"))
+    assert await setup.admitted(5) == 5
+    assert [record.message for record in caplog.records] == ["the soft budget 'b' is exceeded"]
+
+
+async def test_what_was_spent_before_is_read_once_from_the_ledger():
+    setup = Setup(budget(amount="1", of="workflow"), spending=FakeSpending(USD - USD // 50))
+    assert await setup.admitted(10, workflow_id="w") == 2
+    (asked,) = setup.spending.asked
+    assert (asked[0].of, asked[0].value, asked[0].currency, asked[3]) == ("workflow", "w", "USD", [])
+    assert asked[1] == datetime(2026, 6, 1, tzinfo=ZoneInfo("UTC")).timestamp() * 1000
+
+
+async def test_a_ledger_that_is_away_closes_hard_budgets_and_not_open_ones():
+    away = CacheUnavailable("away")
+    with pytest.raises(LimitsUnavailable):
+        await Setup(budget(), spending=FakeSpending(away)).admit()
+    assert await Setup(budget(when_unavailable="open"), spending=FakeSpending(away)).admitted(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("America/Sao_Paulo", "2026-10-25", 24),
+    ],
+)
+async def test_a_budget_begins_anew_at_local_midnight(zone, day, hours):
+    clock = Clock(f"{day}T00:00", zone)
+    setup = Setup(budget(amount="0.02"), clock=clock, zone=zone)
+    assert await setup.admitted(3) == 2
+    clock.s += hours * 3600 - 0.001
+    assert await setup.admitted(3) == 0
+    clock.s += 0.001
+    assert await setup.admitted(3) == 2
+
+
+async def test_an_attempt_after_others_is_paid_for_too():
+    setup = Setup(budget(amount="1"))
+    opening, ticket = await setup.admit(cost=USD // 2)
+    at = Deployment(model="alias")
+    worst = WorstCase(Tokens(input=400), USD // 2, "USD", Tokens(input=100))
+    await ticket.attempt(at, worst, spent_pico=0)
+    await ticket.attempt(at, worst, spent_pico=USD // 2)
+    with pytest.raises(BudgetExceeded):
+        await ticket.attempt(at, worst, spent_pico=USD)
+    assert await setup.admitted(1, cost=1) == 0
+    ticket.settle(row(opening, ("d", 1, USD // 2), ("d", 1, USD // 4)))
+    assert await setup.admitted(30, cost=USD // 100) == 25
+
+
+async def test_a_deployments_limit_is_asked_at_the_attempt():
+    setup = Setup(limit("deployment", parallel=1, tokens=150))
+    at, other = Deployment(model="alias"), Deployment(model="alias", upstream_model="other")
+    worst = WorstCase(Tokens(input=400), 0, "USD", Tokens(input=100))
+    opening, first = await setup.admit()
+    _, second = await setup.admit()
+    await first.attempt(at, worst, spent_pico=0)
+    with pytest.raises(LimitExceeded):
+        await second.attempt(at, worst, spent_pico=0)
+    await second.attempt(other, worst, spent_pico=0)
+    first.settle(row(opening, (at.name, 50, 0), (other.name, 1000, 0)))
+    await second.attempt(at, worst, spent_pico=0)
+
+
+async def test_changed_rules_count_from_the_next_call():
+    setup = Setup(limit(requests=1))
+    assert await setup.admitted(2) == 1
+    setup.policies = PolicySet(2, (limit(requests=3),))
+    assert await setup.admitted(5) == 2
+
+
+def test_a_record_survives_the_way_to_another_process():
+    opening = Setup().opening(workflow_id="w")
+    made = row(opening, ("d", 3, 4), ("e", 5, None))
+    assert decode(encode(made)) == made
+    died = decode(encode(abandoned(opening)))
+    assert (died.error_code, died.outcome, died.estimated) == (GATEWAY_DIED, "aborted", True)
+    assert died.cost_pico == opening.worst.cost_pico
+
+
+def test_a_record_of_another_version_is_read_as_far_as_it_is_known():
+    record = encode(abandoned(Setup().opening())).replace(b'"tenant"', b'"later":1,"tenant"', 1)
+    assert decode(record).tenant == "default"
+    with pytest.raises(ValueError, match="no record"):
+        decode(b"{}")

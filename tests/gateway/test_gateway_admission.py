@@ -1,0 +1,104 @@
+"""Limits and budgets over HTTP: three gateways over one Redis and one PostgreSQL."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import redis
+import yaml
+from psycopg.rows import dict_row
+from support.databases import DatabaseSupply
+from support.gateway_app import RunningGateway, deployment, wait_for
+
+from signalbox.common.storage.migrations import MigrationSource
+from signalbox_fake_provider import FakeProvider
+from signalbox_local import RedisServer
+
+SOURCE = MigrationSource("llm_gateway", "signalbox.llm_gateway.migrations")
+BODY = {"model": "alias", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000}
+
+
+@pytest.fixture(scope="module")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def database_url(database_supply: DatabaseSupply, tmp_path: Path) -> str:
+    return database_supply.url(SOURCE, "postgresql", tmp_path)
+
+
+@pytest.fixture
+def replicas(
+    start_gateway: Callable[..., RunningGateway],
+    provider: FakeProvider,
+    redis_server: RedisServer,
+    database_url: str,
+    tmp_path: Path,
+) -> Callable[..., list[RunningGateway]]:
+    """Starts gateways over one Redis, emptied, and one PostgreSQL."""
+
+    def start(count: int = 3, model: dict[str, Any] | None = None, **file: Any) -> list[RunningGateway]:
+        with redis.Redis.from_url(redis_server.url) as client:
+            client.flushall()
+        path = tmp_path / "gateway.yaml"
+        path.write_text(yaml.safe_dump({"deployments": [deployment(provider, **(model or {}))], **file}))
+        return [
+            start_gateway(llm_deployments_file=path, redis_url=redis_server.url, database_url=database_url)
+            for _ in range(count)
+        ]
+
+    return start
+
+
+def rows(url: str) -> list[dict[str, Any]]:
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        return connection.execute("SELECT * FROM ledger_calls").fetchall()
+
+
+def burst(gateways: list[RunningGateway], count: int, body: dict[str, Any] = BODY) -> list[httpx.Response]:
+    """So many calls at once, over the gateways in turn."""
+    limits = httpx.Limits(max_connections=None)
+    with httpx.Client(limits=limits, timeout=30) as client, ThreadPoolExecutor(count) as pool:
+        urls = [gateways[index % len(gateways)].url for index in range(count)]
+        return list(pool.map(lambda url: client.post(f"{url}/llm/v1/chat/completions", json=body), urls))
+
+
+def statuses(responses: list[httpx.Response]) -> dict[int, int]:
+    found = [response.status_code for response in responses]
+    return {status: found.count(status) for status in sorted(set(found))}
+
+
+def test_of_ten_times_the_limit_over_three_replicas_exactly_the_limit_is_admitted(
+    replicas, provider, database_url
+):
+    gateways = replicas(limits=[{"name": "rpm", "of": "tenant", "requests": 12}])
+    responses = burst(gateways, 120)
+    assert statuses(responses) == {200: 12, 429: 108}
+    assert len(provider.requests()) == 12
+    refused = next(response for response in responses if response.status_code == 429)
+    assert refused.headers["signalbox-limit"] == "rpm"
+    assert 1 <= int(refused.headers["retry-after"]) <= 61
+    assert refused.json()["error"]["code"] == "limit_exceeded"
+    assert "'rpm'" in refused.json()["error"]["message"]
+    wait_for(lambda: len(rows(database_url)) == 12)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_budget_for_k_calls_admits_exactly_k(replicas, provider, database_url, count):
+    """A call costs at most 0.0020 USD for 1000 tokens of output and 0.0001 USD for its 90 bytes of input."""
+    gateways = replicas(count, budgets=[{"name": "day", "of": "tenant", "amount": "0.0105", "window": "day"}])
+    provider.script([{"latency_ms": 1000}])
+    responses = burst(gateways, 40)
+    assert statuses(responses) == {200: 5, 429: 35}
+    assert len(provider.requests()) == 5
+    assert {each.json()["error"]["code"] for each in responses if each.status_code == 429} == {
+        "budget_exceeded"
+    }
+    wait_for(lambda: len(rows(database_url)) == 5)
+    assert sum(row["cost_pico"] for row in rows(database_url)) <= 0.0105 * 10**12
