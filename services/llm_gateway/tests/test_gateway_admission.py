@@ -114,7 +114,9 @@ def row(opening, *attempts):
         for number, (name, tokens, cost) in enumerate(attempts, 1)
     )
     tokens = sum((each.tokens for each in made), Tokens())
-    return replace(abandoned(opening), tokens=tokens, attempts=made, error_code=None, estimated=False)
+    return replace(
+        abandoned(opening), tokens=tokens, attempts=made, error_code=None, estimated=False, reaped=False
+    )
 
 
 def limit(of="key", name="l", **fields):

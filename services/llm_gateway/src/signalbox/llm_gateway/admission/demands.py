@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from signalbox.common.cache.ports import key
+from signalbox.contracts.identity import key_id_of
 from signalbox.llm_gateway.admission.calendar import END_OF_TIME_MS, window_at
 from signalbox.llm_gateway.admission.ports import Opening
 from signalbox.llm_gateway.deployments import Deployment
@@ -15,7 +16,6 @@ DemandKind = Literal["requests", "tokens", "parallel", "hard", "soft"]
 
 _MAX_KNOWN = 4096
 NANO = 10**9
-_KEY_SUBJECT = "key:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +157,9 @@ def _compile(policies: PolicySet, opening: Opening, now_ms: int) -> DemandSet:
 
 def _names(opening: Opening) -> dict[str, str | None]:
     """Whom a call counts for, by what a rule is of."""
-    subject = opening.principal.subject
     return {
         "tenant": opening.principal.tenant,
-        "key": subject.removeprefix(_KEY_SUBJECT) if subject.startswith(_KEY_SUBJECT) else None,
+        "key": key_id_of(opening.principal.subject),
         "user": opening.labels.user_id,
         "model": opening.model,
         "workflow": opening.labels.workflow_id,

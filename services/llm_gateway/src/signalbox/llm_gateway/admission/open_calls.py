@@ -40,6 +40,7 @@ def abandoned(opening: Opening) -> LedgerCall:
         first_token_ms=None,
         trace_id=current_trace_id(),
         created_at=opening.created_at,
+        reaped=True,
     )
 
 

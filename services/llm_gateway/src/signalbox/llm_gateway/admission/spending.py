@@ -32,7 +32,8 @@ def _sum(condition: str) -> Statement:
 
 _SUMS = {
     "tenant": _sum("tenant = :value"),
-    "key": _sum("subject = 'key:' || CAST(:value AS text)"),
+    "key": _sum("key_id = :value"),
+    "user": _sum("user_id = :value"),
     "workflow": _sum("workflow_id = :value"),
 }
 
