@@ -42,6 +42,8 @@ class Labels:
         Raises:
             MalformedCall: there is no such purpose.
         """
+        if not any(name in headers for name in _LABELS):
+            return _NO_LABELS
 
         def label(name: str) -> str | None:
             return storable(unquote(headers.get(name, ""))) or None
@@ -53,6 +55,10 @@ class Labels:
             purpose=_purpose(label(names.PURPOSE)),
             user_id=label(names.USER_ID) if names_users else None,
         )
+
+
+_NO_LABELS = Labels()
+_LABELS = (names.WORKFLOW_ID, names.SESSION_ID, names.SKILL_ID, names.PURPOSE, names.USER_ID)
 
 
 @dataclass(frozen=True, slots=True)

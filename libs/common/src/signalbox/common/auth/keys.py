@@ -42,14 +42,14 @@ class KeyRing:
     def __init__(self, records: Iterable[KeyRecord] = ()) -> None:
         self._sources: dict[str, list[KeyRecord]] = {}
         self._records: dict[str, KeyRecord] = {}
-        self._principals: dict[str, Principal] = {}
+        self._verified: dict[str, tuple[KeyRecord, Principal]] = {}
         self.replace(records)
 
     def replace(self, records: Iterable[KeyRecord], *, source: str = "admin") -> None:
         """Of ``source``, know these keys and no others."""
         self._sources[source] = list(records)
         self._records = {record.key_id: record for known in self._sources.values() for record in known}
-        self._principals = {}
+        self._verified = {}
 
     @property
     def records(self) -> list[KeyRecord]:
@@ -65,18 +65,28 @@ class KeyRing:
         Raises:
             Unauthenticated: the key is malformed, unknown, expired or revoked; which, is not said.
         """
+        known = self._verified.get(key)
+        if known is None:
+            known = self._check(key)
+        record, principal = known
+        if not record.usable_at(now_ms()):
+            raise _unknown()
+        return principal
+
+    def _check(self, key: str) -> tuple[KeyRecord, Principal]:
         key_id, _, secret = key.removeprefix(KEY_PREFIX).partition("_")
         record = self._records.get(key_id)
         expected = record.secret_sha256 if record is not None else "0" * 64
         matches = hmac.compare_digest(hash_secret(secret), expected)
-        if record is None or not matches or not record.usable_at(now_ms()):
-            raise Unauthenticated(
-                "The API key is unknown, expired or revoked; ask an operator for a new one."
-            )
-        principal = self._principals.get(key_id)
-        if principal is None:
-            principal = self._principals[key_id] = _principal(record)
-        return principal
+        if record is None or not matches:
+            raise _unknown()
+        # Only right keys get in here, so that there are never more than records.
+        self._verified[key] = record, _principal(record)
+        return self._verified[key]
+
+
+def _unknown() -> Unauthenticated:
+    return Unauthenticated("The API key is unknown, expired or revoked; ask an operator for a new one.")
 
 
 def _principal(record: KeyRecord) -> Principal:

@@ -8,12 +8,13 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach
 from opentelemetry.trace import format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from signalbox.common.settings import CommonSettings
 from signalbox.common.telemetry.unrecorded import UnrecordedTracer
+from signalbox.contracts import headers as names
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from signalbox.common.telemetry.recording import Recording
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_NOBODY = Context()
 
 
 class Tracing:
@@ -55,11 +57,6 @@ class Tracing:
         """The tracer of a service, whose spans carry its name."""
         return UnrecordedTracer() if self._recording is None else self._recording.tracer(service)
 
-    @property
-    def records(self) -> bool:
-        """Whether spans are kept anywhere."""
-        return self._recording is not None
-
     def close(self) -> None:
         """Send what is still buffered."""
         if self._recording is not None:
@@ -74,6 +71,17 @@ def extract_context(headers: Mapping[str, str]) -> Context:
 def inject_traceparent(headers: MutableMapping[str, str], span: trace.Span) -> None:
     """Add ``traceparent`` of a span to outgoing headers."""
     _PROPAGATOR.inject(headers, context=trace.set_span_in_context(span))
+
+
+def records(tracer: trace.Tracer) -> bool:
+    """Whether anybody keeps what the tracer's spans say."""
+    return not isinstance(tracer, UnrecordedTracer)
+
+
+def enter_trace(tracer: trace.Tracer, headers: Mapping[str, str]) -> None:
+    """Be in the trace that a request carries, or in a new one, until the task ends: for tracers that record nothing."""
+    parent = extract_context(headers) if names.TRACEPARENT in headers else _NOBODY
+    attach(trace.set_span_in_context(tracer.start_span("", parent), parent))
 
 
 def current_trace_id() -> str | None:

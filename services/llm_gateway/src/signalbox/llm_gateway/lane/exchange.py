@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from signalbox.common.context import enter_request
 from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.common.telemetry.metrics import Metrics, RouteMetrics
+from signalbox.common.telemetry.tracing import enter_trace, records
 from signalbox.common.web.middleware import describe_request, server_span
 from signalbox.common.web.request_head import request_context
 from signalbox.contracts import headers as names
@@ -43,6 +44,7 @@ class Answering:
     def __init__(self, front: ModelFront, metrics: Metrics, tracer: trace.Tracer) -> None:
         self.front = front
         self.tracer = tracer
+        self.records = records(tracer)
         self.metrics: dict[bytes, RouteMetrics] = {
             path: metrics.route("POST", path.decode("ascii")) for path in ROUTES
         }
@@ -91,32 +93,37 @@ class Exchange(RequestResponseCycle):
         self._task: asyncio.Task[None] | None = None
 
     def begin(
-        self, transport: asyncio.Transport, tasks: set[asyncio.Task[None]], on_end: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        transport: asyncio.Transport,
+        tasks: set[asyncio.Task[None]],
+        on_end: Callable[[], None],
     ) -> None:
         """The request is whole: answer it in a task, which the server ends if it must; then call ``on_end``."""
         self.transport = transport
         self.on_response = on_end
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._tasks = tasks
+        self._task = loop.create_task(self._run())
         tasks.add(self._task)
-        self._task.add_done_callback(tasks.discard)
 
     def leave(self) -> None:
         """The client has left."""
         self.disconnected = True
         if self._task is not None:
             self._task.cancel()
+            # One that had not begun will not come to take itself out.
+            self._task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
-        headers, path = self._passed.headers, self._path.decode("ascii")
-        context = request_context(headers)
+        context = request_context(self._passed.headers)
         enter_request(context)
         self._request_id = context.request_id
         try:
-            with server_span(self._answering.tracer, "POST", headers) as span:
-                try:
-                    await self._answer()
-                finally:
-                    describe_request(span, "POST", path, path, self._status)
+            if self._answering.records:
+                await self._answer_traced()
+            else:
+                enter_trace(self._answering.tracer, self._passed.headers)
+                await self._answer()
         except asyncio.CancelledError:
             self._cancelled()
         except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
@@ -124,6 +131,16 @@ class Exchange(RequestResponseCycle):
             self._break_off(internal_error())
         finally:
             self._answering.metrics[self._path].observe(self._status, time.perf_counter() - self._started)
+            if self._task is not None:
+                self._tasks.discard(self._task)
+
+    async def _answer_traced(self) -> None:
+        path = self._path.decode("ascii")
+        with server_span(self._answering.tracer, "POST", self._passed.headers) as span:
+            try:
+                await self._answer()
+            finally:
+                describe_request(span, "POST", path, path, self._status)
 
     async def _answer(self) -> None:
         # Kept no longer than the call needs it: the connection keeps its last exchange.
@@ -138,7 +155,7 @@ class Exchange(RequestResponseCycle):
 
     def _send(self, response: ModelResponse, body: bytes) -> None:
         head = self._head(response, len(body))
-        self.transport.writelines((head, body))
+        self.transport.write(head + body)
         self._complete()
 
     async def _stream(self, response: ModelResponse, chunks: ByteStream) -> None:

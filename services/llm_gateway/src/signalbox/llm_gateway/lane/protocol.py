@@ -1,11 +1,16 @@
 """A connection with a fast lane: uvicorn's, except that some requests never become ASGI's."""
 
+import math
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from signalbox.llm_gateway.lane.exchange import ROUTES, Answering, Exchange
 from signalbox.llm_gateway.lane.gate import Gate
+
+_BUSY = math.inf
+_CLOCK_S = 0.001
+"""An event loop's clock may stand still for so long: uvloop's counts milliseconds."""
 
 
 class LaneProtocol(HttpToolsProtocol):
@@ -20,11 +25,22 @@ class LaneProtocol(HttpToolsProtocol):
         """The last one of the lane, if it may still be under way."""
         self._incoming = False
         """Whether the request that is being read is the lane's."""
+        self._idle_until = _BUSY
+
+    def on_message_begin(self) -> None:
+        """A request begins; its scope is made when it is known to need one."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
 
     def on_headers_complete(self) -> None:
         """A head is there: choose the way."""
         exchange = self._lane_exchange()
         if exchange is None:
+            url, headers, expects = self.url, self.headers, self.expect_100_continue
+            super().on_message_begin()
+            self.url, self.headers, self.expect_100_continue = url, headers, expects
+            self.scope["headers"] = headers
             super().on_headers_complete()
         else:
             self.cycle = self._exchange = exchange
@@ -42,7 +58,7 @@ class LaneProtocol(HttpToolsProtocol):
         exchange = self._exchange
         if self._incoming and exchange is not None:
             self._incoming = False
-            exchange.begin(self.transport, self.tasks, self.on_response_complete)
+            exchange.begin(self.loop, self.transport, self.tasks, self.on_response_complete)
         else:
             super().on_message_complete()
 
@@ -52,12 +68,48 @@ class LaneProtocol(HttpToolsProtocol):
         if exchange is not None and not exchange.response_complete:
             exchange.leave()
         super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
 
     @property
     def _is_answering(self) -> bool:
         """Whether a request that came before is not answered yet."""
         before: RequestResponseCycle | None = self.cycle
         return before is not None and not before.response_complete
+
+    # The timer of an idle connection serves many requests: it is left alone, and looks again when it fires.
+
+    def on_response_complete(self) -> None:
+        """An answer has gone out: begin the next request that has come, or wait for one for a while."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._idle_until = self.loop.time() + self.timeout_keep_alive
+        if self.timeout_keep_alive_task is None:
+            self._start_idle_timer(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The timer fired: end a connection that has been idle for long enough."""
+        self.timeout_keep_alive_task = None
+        left = self._idle_until - self.loop.time()
+        if self.transport.is_closing() or self._idle_until == _BUSY:
+            return
+        if left > _CLOCK_S:
+            self._start_idle_timer(left)
+        else:
+            self.transport.close()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_until = _BUSY
+
+    def _start_idle_timer(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _lane_exchange(self) -> Exchange | None:
         """The request whose head is there, if it is the lane's."""

@@ -4,13 +4,10 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from signalbox.llm_gateway.upstreams.wire.errors import AnswerTooLarge, WireError
+from signalbox.llm_gateway.upstreams.wire.errors import AnswerTooLarge, BrokenOff, WireError
 
 _FULL = 256 * 1024
 """So many bytes that nobody has read make the connection pause: TCP then holds the provider back."""
-
-_CLOCK_S = 0.001
-"""An event loop's clock may stand still for so long: uvloop's counts milliseconds."""
 
 
 class AnswerHeaders(Mapping[str, str]):
@@ -39,6 +36,9 @@ class AnswerHeaders(Mapping[str, str]):
         return self._named
 
 
+_NO_HEADERS = AnswerHeaders([])
+
+
 class Source(Protocol):
     """The connection that an answer comes by."""
 
@@ -54,6 +54,10 @@ class Source(Protocol):
         """End at once; the provider learns of it."""
         ...
 
+    def wait_until(self, until: float) -> None:
+        """Call ``time_passed`` at that time on the loop's clock, if the answer is still under way."""
+        ...
+
 
 class Answer:
     """Status, headers, and a body that is read as it comes.
@@ -63,14 +67,14 @@ class Answer:
     """
 
     __slots__ = (
-        "_failure", "_loop", "_pieces", "_size", "_source", "_timer", "_timer_at", "_until", "_waiter",
+        "_failure", "_loop", "_pieces", "_size", "_source", "_waiter",
         "begun", "complete", "headers", "paused", "status",
     )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, source: Source) -> None:
         self.status = 0
         """0 until the head has come."""
-        self.headers = AnswerHeaders([])
+        self.headers = _NO_HEADERS
         self.begun = False
         """Whether any byte has come."""
         self.complete = False
@@ -81,9 +85,6 @@ class Answer:
         self.paused = False
         self._failure: WireError | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
-        self._until = 0.0
 
     # For the reader.
 
@@ -125,7 +126,6 @@ class Answer:
 
     def close(self) -> None:
         """No more is wanted: ends the connection, unless the answer is whole."""
-        self._stop_timer()
         source, self._source = self._source, None
         if source is not None:
             source.abort()
@@ -158,36 +158,21 @@ class Answer:
 
     def _over(self) -> None:
         self._source = None
-        self._stop_timer()
         self.wake()
 
     async def _arrival(self, until: float) -> None:
-        self._until = until
-        if self._timer is None or until < self._timer_at:
-            self._stop_timer()
-            self._start_timer(until)
+        source = self._source
+        if source is None:
+            raise BrokenOff("this side closed the connection")
+        source.wait_until(until)
         self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
             self._waiter = None
 
-    def _start_timer(self, at: float) -> None:
-        # A timer that is early is left alone and looks again when it fires: a stream needs one for many chunks.
-        self._timer_at = at
-        self._timer = self._loop.call_at(at, self._time_passed)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _time_passed(self) -> None:
-        self._timer = None
+    def time_passed(self) -> None:
+        """The time until which the reader waits has passed."""
         waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
-        if self._until - self._loop.time() > _CLOCK_S:
-            self._start_timer(self._until)
-        else:
+        if waiter is not None and not waiter.done():
             waiter.set_exception(TimeoutError())

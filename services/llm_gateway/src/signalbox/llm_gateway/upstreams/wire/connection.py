@@ -11,6 +11,12 @@ from signalbox.llm_gateway.upstreams.wire.errors import AnswerTooLarge, BrokenOf
 
 MAX_HEAD_BYTES = 64 * 1024
 
+_TOGETHER = 64 * 1024
+"""A body of at most so many bytes is copied behind its head, which costs less than sending two pieces."""
+
+_CLOCK_S = 0.001
+"""An event loop's clock may stand still for so long: uvloop's counts milliseconds."""
+
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 """Headers that say where a body ends; without them it ends with the connection (RFC 9112, section 6.3)."""
 
@@ -40,6 +46,10 @@ class Connection(asyncio.Protocol):
         self._bounded = False
         self._whole = False
         self._keep = False
+        # One timer serves many answers: it is not moved when the time is later than it, but looks again when it fires.
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._until = 0.0
 
     def send(self, head: bytes, body: bytes) -> Answer:
         """Send a request; its answer, of which nothing has come yet."""
@@ -52,10 +62,10 @@ class Connection(asyncio.Protocol):
         self._answer = answer
         self._head_bytes = 0
         self._whole = False
-        if body:
-            transport.writelines((head, body))
+        if len(body) <= _TOGETHER:
+            transport.write(head + body)
         else:
-            transport.write(head)
+            transport.writelines((head, body))
         return answer
 
     def abort(self) -> None:
@@ -82,6 +92,13 @@ class Connection(asyncio.Protocol):
         """See ``answer.Source``."""
         if self._transport is not None:
             self._transport.resume_reading()
+
+    def wait_until(self, until: float) -> None:
+        """See ``answer.Source``."""
+        self._until = until
+        if self._timer is None or until < self._timer_at:
+            self._stop_timer()
+            self._start_timer(until)
 
     # asyncio.Protocol
 
@@ -177,8 +194,27 @@ class Connection(asyncio.Protocol):
             answer.fail(failure)
         self.abort()
 
+    def _start_timer(self, at: float) -> None:
+        self._timer_at = at
+        self._timer = self._loop.call_at(at, self._time_passed)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        if self._answer is None:
+            return
+        if self._until - self._loop.time() > _CLOCK_S:
+            self._start_timer(self._until)
+        else:
+            self._answer.time_passed()
+
     def _closed(self) -> None:
         self._transport = None
+        self._stop_timer()
         tell, self._on_closed = self._on_closed, None
         if tell is not None:
             tell(self)

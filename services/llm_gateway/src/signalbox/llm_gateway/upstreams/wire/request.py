@@ -79,11 +79,16 @@ def request_head(method: str, address: Address, headers: Mapping[str, str], size
     Raises:
         BadHeader: a header cannot be sent.
     """
+    lines = _lines(method, address, tuple(headers.items()))
+    return lines + b"\r\n" if size is None else b"%bcontent-length: %d\r\n\r\n" % (lines, size)
+
+
+@lru_cache(maxsize=1024)
+def _lines(method: str, address: Address, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """A head without what its body adds: the same for all calls to a deployment, until its key changes."""
     lines = [f"{method} {address.target} HTTP/1.1"]
-    for name, value in {"host": address.host_header, **_OURS, **headers}.items():
+    for name, value in {"host": address.host_header, **_OURS, **dict(headers)}.items():
         if not _NAME.fullmatch(name) or name in _FRAMING or _UNSENDABLE.search(value):
             raise BadHeader(f"the header '{name}' cannot be sent")
         lines.append(f"{name}: {value}")
-    if size is not None:
-        lines.append(f"content-length: {size}")
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+    return "\r\n".join([*lines, ""]).encode("latin-1")
