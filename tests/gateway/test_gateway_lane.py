@@ -125,6 +125,20 @@ async def test_http_1_0_and_connection_close_end_the_connection():
             assert await client.at_end()
 
 
+@pytest.mark.parametrize("path", [CHAT, "/elsewhere"])
+async def test_an_idle_connection_is_ended_after_a_while_and_one_in_use_is_not(path):
+    async with lane_server(keep_alive_s=0.3) as server, connected(server) as client:
+        for _ in range(3):
+            await asyncio.sleep(0.2)  # the time that passes is what is tested
+            client.send(say("x", path=path))
+            assert (await client.answer())[0] == 200
+        client.send(ask("wait"))
+        await asyncio.sleep(0.5)
+        server.front.go_on.set()
+        assert await client.said() == "at last"
+        assert await client.at_end()
+
+
 async def test_a_head_that_is_none_is_400_and_ends_the_connection():
     async with lane_server() as server, connected(server) as client:
         client.send(

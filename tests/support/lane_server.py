@@ -106,7 +106,7 @@ class LaneServer:
 
 
 @asynccontextmanager
-async def lane_server(*, hosts=None, tls=None, drain_s=5, allow_local=True):
+async def lane_server(*, hosts=None, tls=None, drain_s=5, allow_local=True, keep_alive_s=5):
     front, metrics, tracing = FakeFront(), Metrics("llm_gateway"), RecordedTracing()
     tokens = ServiceTokens("a secret of the test", "llm_gateway")
     authenticator = Authenticator("llm_gateway", tokens, allow_local=allow_local)
@@ -121,6 +121,7 @@ async def lane_server(*, hosts=None, tls=None, drain_s=5, allow_local=True):
         date_header=False,
         server_header=False,
         timeout_graceful_shutdown=drain_s,
+        timeout_keep_alive=keep_alive_s,
     )
     config.load()
     config.ssl = tls

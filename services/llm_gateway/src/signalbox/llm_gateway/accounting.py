@@ -10,7 +10,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from signalbox.common.errors import SignalboxError
-from signalbox.common.telemetry import current_trace_id
+from signalbox.common.telemetry.tracing import current_trace_id, records
 from signalbox.llm_gateway.admission import Opening, Ticket
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout
@@ -144,16 +144,7 @@ class CallAccount:
     def attempt(self, deployment: Deployment, price: Price | None, sent_bytes: int) -> AttemptAccount:
         """Begin an attempt of ``sent_bytes`` of request."""
         kind = "embeddings" if self._opening.operation == "embeddings" else "chat"
-        span = self._tracer.start_span(
-            f"{kind} {deployment.provider_model}",
-            kind=SpanKind.CLIENT,
-            # OpenTelemetry semantic conventions for generative AI.
-            attributes={
-                "gen_ai.operation.name": kind,
-                "gen_ai.provider.name": deployment.provider,
-                "gen_ai.request.model": deployment.provider_model,
-            },
-        )
+        span = self._attempt_span(kind, deployment)
         account = AttemptAccount(len(self._attempts) + 1, deployment, price, sent_bytes, span)
         self._attempts.append(account)
         return account
@@ -167,6 +158,20 @@ class CallAccount:
         rows = [attempt.row for attempt in self._attempts if attempt.row is not None]
         total, currency = _total(rows)
         return None if total is None else f"{money(total)} {currency}"
+
+    def _attempt_span(self, kind: str, deployment: Deployment) -> trace.Span:
+        if not records(self._tracer):
+            return trace.INVALID_SPAN
+        return self._tracer.start_span(
+            f"{kind} {deployment.provider_model}",
+            kind=SpanKind.CLIENT,
+            # OpenTelemetry semantic conventions for generative AI.
+            attributes={
+                "gen_ai.operation.name": kind,
+                "gen_ai.provider.name": deployment.provider,
+                "gen_ai.request.model": deployment.provider_model,
+            },
+        )
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -219,7 +224,7 @@ class CallAccount:
             model_answered=last.model_answered if last else None,
             deployment=last.deployment if last else None,
             streamed=self._streamed,
-            tokens=sum((row.tokens for row in rows), Tokens()),
+            tokens=rows[0].tokens if len(rows) == 1 else sum((row.tokens for row in rows), Tokens()),
             cost_pico=total,
             currency=currency,
             priced=total is not None,
@@ -238,6 +243,8 @@ class CallAccount:
 
 def _total(rows: "tuple[LedgerAttempt, ...] | list[LedgerAttempt]") -> tuple[int | None, str | None]:
     """The sum of the attempts' costs, when all of them have one in the same currency."""
+    if len(rows) == 1:
+        return rows[0].cost_pico, rows[0].currency
     currencies = {row.currency for row in rows}
     if len(currencies) != 1 or any(row.cost_pico is None for row in rows):
         return None, None
