@@ -184,7 +184,7 @@ def test_a_body_over_the_limit_is_413(start_gateway, provider):
 def test_a_planted_key_reaches_the_provider_and_nobody_else(start_gateway, provider, monkeypatch, caplog):
     monkeypatch.setenv("PLANTED", "sk-planted-secret")
     gateway = start_gateway(llm_deployments=[deployment(provider, key="env:PLANTED")])
-    provider.script([{"fault": {"status": 500}, "times": 1}])
+    provider.script([{"fault": {"status": 500}, "times": 3}])
     with pytest.raises(openai.InternalServerError) as raised:
         gateway.client().chat.completions.create(model="alias", messages=ASK)
     gateway.client().chat.completions.create(model="alias", messages=ASK)

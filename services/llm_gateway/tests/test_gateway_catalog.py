@@ -61,7 +61,7 @@ async def test_without_any_model_the_demo_model_plays_the_roles_that_it_can():
         None,
     ]
     assert "no other" in choices["match"].reason
-    assert (await catalog.find("demo")).kind == "demo"
+    assert catalog.find("demo")[0].kind == "demo"
 
 
 async def test_roles_go_to_the_first_deployment_that_can_play_them():
@@ -96,21 +96,21 @@ async def test_a_lacking_model_plays_when_there_is_no_other_and_that_is_said():
 
 async def test_names_are_served_exactly_before_by_a_deployment_of_every_model():
     catalog = Catalog([model("*"), model("a", upstream_model="x")], nobody)
-    assert (await catalog.find("a")).provider_model == "x"
-    assert (await catalog.find("anything/else")).provider_model == "anything/else"
+    assert catalog.find("a")[0].provider_model == "x"
+    assert catalog.find("anything/else")[0].serving("anything/else").provider_model == "anything/else"
     with pytest.raises(ModelNotFound, match="there are: a"):
-        await Catalog([model("a")], nobody).find("b")
+        Catalog([model("a")], nobody).find("b")
 
 
 async def test_what_a_model_lacks_is_remembered_for_a_while(monkeypatch):
     catalog = Catalog([model("a")], nobody)
-    catalog.learn(await catalog.find("a"), lacks="tools")
-    catalog.learn(await catalog.find("a"), lacks="json_mode")
-    capabilities = (await catalog.find("a")).capabilities
+    catalog.learn(catalog.find("a")[0], lacks="tools")
+    catalog.learn(catalog.find("a")[0], lacks="json_mode")
+    capabilities = catalog.as_learned(catalog.find("a")[0]).capabilities
     assert (capabilities.tools, capabilities.json_mode) == (False, False)
     monkeypatch.setattr("signalbox.llm_gateway.catalog.LEARNED_S", 0.0)
-    catalog.learn(await catalog.find("a"), lacks="tools")
-    assert (await catalog.find("a")).capabilities.tools is None
+    catalog.learn(catalog.find("a")[0], lacks="tools")
+    assert catalog.as_learned(catalog.find("a")[0]).capabilities.tools is None
 
 
 async def test_a_server_that_is_down_at_the_start_is_asked_until_it_answers(monkeypatch):
@@ -133,7 +133,8 @@ async def test_a_first_call_waits_for_the_local_server_but_not_for_long():
     catalog = Catalog([], nobody, local=Silent([]))
     await catalog.start()
     async with asyncio.timeout(2):
-        assert (await catalog.find("demo")).kind == "demo"
+        await catalog.settle()
+    assert catalog.find("demo")[0].kind == "demo"
     await catalog.stop()
 
 
@@ -157,7 +158,7 @@ async def test_ollama_says_what_its_models_can_do():
         "answer": "handy:8b",
         "embed": "vectors",
     }
-    found = await catalog.find("handy:8b")
+    found = catalog.find("handy:8b")[0]
     assert (found.url, found.key) == (f"{url}/v1", None)
 
 

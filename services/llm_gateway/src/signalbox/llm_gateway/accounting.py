@@ -37,7 +37,8 @@ class AttemptAccount:
         self._started = time.monotonic()
         self._tokens: Tokens | None = None
         self._answered: str | None = None
-        self._first_token_ms: int | None = None
+        self.first_token_at: float | None = None
+        """When the first piece of its answer came, on the monotonic clock."""
         self.row: LedgerAttempt | None = None
 
     def reported(self, usage: Mapping[str, Any]) -> None:
@@ -51,21 +52,23 @@ class AttemptAccount:
 
     def received(self, size: int) -> None:
         """So many bytes of answer came."""
-        if self._first_token_ms is None:
-            self._first_token_ms = self._elapsed()
+        if self.first_token_at is None:
+            self.first_token_at = time.monotonic()
         self._received_bytes += size
 
     @property
-    def first_token_ms(self) -> int | None:
-        """Milliseconds from the attempt's start to the first piece of its answer."""
-        return self._first_token_ms
+    def cost_pico(self) -> int | None:
+        """What it cost, in 10^-12 units; None without a price, or where the tokens were not reported."""
+        if self._price is None:
+            return None
+        if self._tokens is not None:
+            return self._price.cost_pico(self._tokens)
+        return None if self.row is None or self.row.estimated else self.row.cost_pico
 
     @property
-    def cost(self) -> str | None:
-        """What the reported tokens cost, such as ``0.00012 USD``; None without a report or a price."""
-        if self._price is None or self._tokens is None:
-            return None
-        return f"{money(self._price.cost_pico(self._tokens))} {self._price.currency}"
+    def currency(self) -> str | None:
+        """The currency of its price."""
+        return None if self._price is None else self._price.currency
 
     def close(self, outcome: Outcome, status: int, code: str | None = None) -> None:
         """The attempt is over.
@@ -151,13 +154,27 @@ class CallAccount:
 
     @property
     def cost(self) -> str | None:
-        """What the attempts cost together; None when one of them has no price or no report."""
-        costs = [attempt.cost for attempt in self._attempts]
-        if len(costs) == 1:
-            return costs[0]
-        rows = [attempt.row for attempt in self._attempts if attempt.row is not None]
-        total, currency = _total(rows)
-        return None if total is None else f"{money(total)} {currency}"
+        """What the attempts cost together, such as ``0.00012 USD``; None when one has no price or no report."""
+        costs = [attempt.cost_pico for attempt in self._attempts]
+        currencies = {attempt.currency for attempt in self._attempts}
+        if len(currencies) != 1 or None in costs:
+            return None
+        return f"{money(sum(cost for cost in costs if cost is not None))} {currencies.pop()}"
+
+    @property
+    def tried(self) -> bool:
+        """Whether an attempt was begun."""
+        return bool(self._attempts)
+
+    @property
+    def spent_pico(self) -> int:
+        """What the attempts that are over cost, as far as it is known."""
+        return sum(attempt.row.cost_pico or 0 for attempt in self._attempts if attempt.row is not None)
+
+    @property
+    def used(self) -> Tokens:
+        """Tokens of the attempts that are over."""
+        return sum((attempt.row.tokens for attempt in self._attempts if attempt.row is not None), Tokens())
 
     def _attempt_span(self, kind: str, deployment: Deployment) -> trace.Span:
         if not records(self._tracer):
@@ -211,9 +228,10 @@ class CallAccount:
 
     def _row(self, outcome: Outcome, status: int, code: str | None) -> LedgerCall:
         rows = tuple(attempt.row for attempt in self._attempts if attempt.row is not None)
-        last = rows[-1] if rows else None
+        answered = [row for row in rows if row.outcome == "ok"] or rows
+        last = answered[-1] if answered else None
         total, currency = _total(rows)
-        first_token = self._attempts[-1].first_token_ms if self._attempts else None
+        first = [attempt.first_token_at for attempt in self._attempts if attempt.first_token_at is not None]
         return LedgerCall(
             tenant=self._opening.principal.tenant,
             call_id=self.call_id,
@@ -234,7 +252,7 @@ class CallAccount:
             status=status,
             error_code=None if code is None else storable(code),
             latency_ms=int((time.monotonic() - self._started) * 1000),
-            first_token_ms=first_token if self._streamed else None,
+            first_token_ms=int((min(first) - self._started) * 1000) if self._streamed and first else None,
             trace_id=self._trace_id,
             created_at=self._opening.created_at,
             attempts=rows,

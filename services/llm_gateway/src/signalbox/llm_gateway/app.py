@@ -18,6 +18,7 @@ from signalbox.common.ids import now_ms
 from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.storage import Database
+from signalbox.common.telemetry import Metrics
 from signalbox.common.web import ServiceParts, create_service_app, problem_response
 from signalbox.llm_gateway.admission import Admission
 from signalbox.llm_gateway.admission.counters import Counters
@@ -39,10 +40,16 @@ from signalbox.llm_gateway.messages.endpoints import router as messages_router
 from signalbox.llm_gateway.messages.http import PREFIX as MESSAGES
 from signalbox.llm_gateway.messages.http import anthropic_error_response
 from signalbox.llm_gateway.money import Prices
-from signalbox.llm_gateway.offers import OPENAI_KEY_VARIABLE, declared_deployments, local_source, sources_of
+from signalbox.llm_gateway.offers import (
+    OPENAI_KEY_VARIABLE,
+    declared_deployments,
+    local_source,
+    routes_for,
+    sources_of,
+)
 from signalbox.llm_gateway.openai_http import openai_error_response
 from signalbox.llm_gateway.policies import PolicySet
-from signalbox.llm_gateway.ports import Ledger, Upstream
+from signalbox.llm_gateway.ports import Upstream
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.responses.asking import Asking
 from signalbox.llm_gateway.responses.background import BackgroundResponses
@@ -51,6 +58,8 @@ from signalbox.llm_gateway.responses.keeper import ResponseKeeper
 from signalbox.llm_gateway.responses.keeping import KeptResponses
 from signalbox.llm_gateway.responses.repository import ResponseRepository
 from signalbox.llm_gateway.responses.service import Responses
+from signalbox.llm_gateway.routing import Planner
+from signalbox.llm_gateway.routing.metrics import CircuitCollector
 from signalbox.llm_gateway.settings import GatewaySettings
 from signalbox.llm_gateway.upstreams import CompatibleUpstream, LitellmUpstream, ProviderHttp
 
@@ -70,7 +79,10 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     http = ProviderHttp()
     credentials = Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
-    calls = _model_calls(platform, catalog, http, credentials, limits.admission, ledger)
+    prices, tracer = Prices(), platform.tracing.tracer("llm_gateway")
+    planner = Planner(catalog, prices, routes_for(settings, catalog.declared))
+    attempts = Attempts(catalog, _upstreams(http, credentials), prices)
+    calls = ModelCalls(planner, prices, limits.admission, ledger, tracer, attempts)
     responses = _responses(settings, database, calls)
 
     @asynccontextmanager
@@ -104,10 +116,10 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             lifespan=lifespan,
             ready_checks={"database": database.ping},
             error_response=_error_response,
+            metrics=_metrics(planner),
         )
     )
-    app.state.model_calls = calls
-    _open_fronts(app, settings, calls, platform.tracing.tracer("llm_gateway"))
+    _open_fronts(app, settings, calls, tracer)
     app.state.responses = responses.service
     app.state.catalog = catalog
     app.state.ledger = ledger
@@ -157,6 +169,7 @@ def _limits(settings: GatewaySettings, database: Database) -> _Limits:
 
 def _open_fronts(app: FastAPI, settings: GatewaySettings, calls: ModelCalls, tracer: trace.Tracer) -> None:
     """Let the routes and the fast lane find who answers calls."""
+    app.state.model_calls = calls
     front = ModelFront(calls)
     lane = Lane(front, app.state.authenticator, app.state.metrics, tracer, settings.llm_max_body_bytes)
     app.state.model_front = front
@@ -169,17 +182,10 @@ def _ledger(settings: GatewaySettings, database: Database, admission: Admission)
     )
 
 
-def _model_calls(
-    platform: Platform,
-    catalog: Catalog,
-    http: ProviderHttp,
-    credentials: Credentials,
-    admission: Admission,
-    ledger: Ledger,
-) -> ModelCalls:
-    prices, tracer = Prices(), platform.tracing.tracer("llm_gateway")
-    attempts = Attempts(catalog, _upstreams(http, credentials), prices)
-    return ModelCalls(catalog, prices, admission, ledger, tracer, attempts)
+def _metrics(planner: Planner) -> Metrics:
+    metrics = Metrics("llm_gateway")
+    metrics.registry.register(CircuitCollector(planner.health))
+    return metrics
 
 
 class _ResponseParts(NamedTuple):

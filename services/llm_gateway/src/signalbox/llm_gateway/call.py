@@ -10,7 +10,7 @@ from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Ticket
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.deployments import Deployment
-from signalbox.llm_gateway.money import Asked
+from signalbox.llm_gateway.money import Asked, WorstCase
 from signalbox.llm_gateway.ports import Operation, UpstreamRequest
 from signalbox.llm_gateway.protocol import RequestBody
 from signalbox.llm_gateway.records import Labels
@@ -43,6 +43,8 @@ class Call:
     ticket: Ticket
     asked: Asked
     """How large it is: what an attempt at one of its deployments costs at most is ``worst_case`` of this."""
+    worst: WorstCase
+    """Of an attempt at the dearest of its deployments."""
 
     @property
     def output_cap(self) -> int | None:
@@ -77,7 +79,10 @@ class Answering(Protocol):
         """The answer. What it costs is in the call's account, which is finished when the answer is whole.
 
         Raises:
-            ProviderRefused, ProviderUnreachable, ProviderTimeout, ProviderBroke, BadDeployment: the provider's side.
+            ProviderRefused, ProviderUnreachable, ProviderTimeout, ProviderBroke, BadDeployment: the provider's side;
+                of several attempts, that of the model which was asked for.
+            AllCoolingDown: nobody was asked, as all providers have asked to be left alone.
+            LimitExceeded, BudgetExceeded: no attempt may be made, as ``Ticket.attempt`` says.
             AnswerInvalid: a model without tools or JSON mode failed twice.
             DeadlineExceeded: no time was left for the call.
         """

@@ -9,13 +9,11 @@ from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Admission, Opening
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.call import Answering, Call, Caller
-from signalbox.llm_gateway.catalog import Catalog
-from signalbox.llm_gateway.deployments import Deployment
-from signalbox.llm_gateway.errors import ModelNotAllowed, NotAChatModel
+from signalbox.llm_gateway.errors import ModelNotAllowed
 from signalbox.llm_gateway.money import Prices, asked, worst_case
 from signalbox.llm_gateway.ports import Ledger, Operation
 from signalbox.llm_gateway.protocol import RequestBody
-from signalbox.llm_gateway.routing import Plan
+from signalbox.llm_gateway.routing import Plan, Planner
 
 
 class ModelCalls:
@@ -23,14 +21,14 @@ class ModelCalls:
 
     def __init__(
         self,
-        catalog: Catalog,
+        planner: Planner,
         prices: Prices,
         admission: Admission,
         ledger: Ledger,
         tracer: trace.Tracer,
         answering: Answering,
     ) -> None:
-        self._catalog = catalog
+        self._planner = planner
         self._prices = prices
         self._admission = admission
         self._ledger = ledger
@@ -61,8 +59,7 @@ class ModelCalls:
     ) -> WholeAnswer | StreamedAnswer:
         _check_allowed(caller, body.model)
         await self._ledger.admit()
-        plan = Plan(body.model, (await self._catalog.find(body.model),))
-        _check_ability(plan.first, operation)
+        plan = await self._planner.plan(body.model, operation)
         call = await self._admitted(body, caller, operation, plan)
         with call.account.failing():
             return await self._answering.answer(call)
@@ -87,7 +84,7 @@ class ModelCalls:
         )
         ticket = await self._admission.admit(opening)
         account = CallAccount(self._ledger, self._tracer, opening, ticket, streamed=body.stream)
-        return Call(body, caller, operation, plan, account, ticket, request)
+        return Call(body, caller, operation, plan, account, ticket, request, opening.worst)
 
 
 def _check_allowed(caller: Caller, model: str) -> None:
@@ -96,12 +93,3 @@ def _check_allowed(caller: Caller, model: str) -> None:
             f"Your key is not for the model '{model}'; GET /llm/v1/models lists those that it is for.",
             pointer="/model",
         )
-
-
-def _check_ability(deployment: Deployment, operation: Operation) -> None:
-    able = deployment.capabilities
-    if operation == "embeddings":
-        if able.embeddings is False:
-            raise NotAChatModel(f"The model '{deployment.model}' makes no embeddings.", pointer="/model")
-    elif not able.chat:
-        raise NotAChatModel(f"The model '{deployment.model}' does not chat.", pointer="/model")

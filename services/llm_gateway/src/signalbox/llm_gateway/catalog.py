@@ -40,7 +40,7 @@ class Catalog:
     """Deployments by model name, and the default model of each role.
 
     ``sources`` are asked in the background from ``start`` on: one marked as local once, the others until they
-    have answered. The first deployment of a name serves it.
+    have answered.
     """
 
     def __init__(
@@ -51,13 +51,15 @@ class Catalog:
         sources: Sequence[ModelSource] = (),
         local: ModelSource | None = None,
     ) -> None:
-        self._declared = list(declared)
+        self.declared = list(declared)
         self._chosen = chosen
         self._sources = list(sources)
         self._local = local
         self._found: dict[str, list[Deployment]] = {}
         self._missing: dict[str, str] = {}
-        self._lacking: dict[tuple[str, str | None], tuple[Capabilities, float]] = {}
+        self._lacking: dict[tuple[str | None, ...], tuple[Capabilities, float]] = {}
+        self.version = 0
+        """Another number whenever there may be other models than before."""
         self._asked = 0
         self._settled = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,24 +91,28 @@ class Catalog:
         found = [
             deployment for source in self._everywhere() for deployment in self._found.get(source.name, [])
         ]
-        everything = [*self._declared, *found]
+        everything = [*self.declared, *found]
         if not any(deployment.capabilities.chat for deployment in everything):
             everything.append(DEMO)
         return everything
 
-    async def find(self, model: str) -> Deployment:
-        """The deployment that serves a model.
+    def find(self, model: str) -> list[Deployment]:
+        """The deployments that serve a model.
+
+        Those that the operator declared, else the first one found, else the first one that serves every model.
 
         Raises:
             ModelNotFound: none does; the sentence names models that there are.
         """
-        await self.settle()
-        deployments = self.deployments()
+        everything = self.deployments()
+        declared = [deployment for deployment in self.declared if deployment.model == model]
+        if declared:
+            return declared
         for wanted in (model, ANY_MODEL):
-            for deployment in deployments:
+            for deployment in everything:
                 if deployment.model == wanted:
-                    return self._as_learned(deployment.serving(model))
-        names = ", ".join(sorted({deployment.model for deployment in deployments})[:10])
+                    return [deployment]
+        names = ", ".join(sorted({deployment.model for deployment in everything})[:10])
         raise ModelNotFound(f"There is no model '{model}'; there are: {names}.", pointer="/model")
 
     def learn(self, deployment: Deployment, *, lacks: str) -> None:
@@ -114,13 +120,13 @@ class Catalog:
 
         Not for ever: a provider may have said so about one odd request of one caller.
         """
-        known = self._as_learned(deployment).capabilities.model_copy(update={lacks: False})
-        self._lacking[deployment.name, deployment.url] = (known, time.monotonic() + LEARNED_S)
+        known = self.as_learned(deployment).capabilities.model_copy(update={lacks: False})
+        self._lacking[_key(deployment)] = (known, time.monotonic() + LEARNED_S)
         _LOG.warning("%s lacks %s; it is prompted for them for a while", deployment.name, lacks)
 
     def describe_roles(self) -> list[RoleChoice]:
         """The default model of each role, and why."""
-        deployments = [self._as_learned(deployment) for deployment in self.deployments()]
+        deployments = [self.as_learned(deployment) for deployment in self.deployments()]
         return choose_roles(deployments, self._chosen, list(self._missing.values()))
 
     async def listing(self) -> ModelList:
@@ -129,7 +135,7 @@ class Catalog:
         by_name: dict[str, Deployment] = {}
         for deployment in self.deployments():
             if deployment.model != ANY_MODEL:
-                by_name.setdefault(deployment.model, self._as_learned(deployment))
+                by_name.setdefault(deployment.model, self.as_learned(deployment))
         choices = self.describe_roles()
         return ModelList(
             data=[_info(deployment) for deployment in by_name.values()],
@@ -140,8 +146,11 @@ class Catalog:
     def _everywhere(self) -> list[ModelSource]:
         return [*self._sources, *([self._local] if self._local else [])]
 
-    def _as_learned(self, deployment: Deployment) -> Deployment:
-        capabilities, until = self._lacking.get((deployment.name, deployment.url), (None, 0.0))
+    def as_learned(self, deployment: Deployment) -> Deployment:
+        """A deployment with what its provider has said that it lacks."""
+        if not self._lacking:
+            return deployment
+        capabilities, until = self._lacking.get(_key(deployment), (None, 0.0))
         if capabilities is None or time.monotonic() >= until:
             return deployment
         return deployment.model_copy(update={"capabilities": capabilities})
@@ -151,6 +160,7 @@ class Catalog:
         while True:
             try:
                 self._found[source.name] = await source.deployments()
+                self.version += 1
                 self._missing.pop(source.name, None)
                 missing = False
             except SignalboxError as error:
@@ -167,6 +177,10 @@ class Catalog:
                 _LOG.warning("%s; asking again until it does", self._missing[source.name])
             await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
             attempt += 1
+
+
+def _key(deployment: Deployment) -> tuple[str | None, ...]:
+    return deployment.name, deployment.provider_model, deployment.url
 
 
 def _info(deployment: Deployment) -> ModelInfo:

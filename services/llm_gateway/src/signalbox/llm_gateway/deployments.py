@@ -66,8 +66,20 @@ class Capabilities(_Setting):
     """Whether the provider accepts ``stream_options.include_usage``; without it streamed tokens are estimated."""
 
 
+class DeploymentLimits(_Setting):
+    """How much of a deployment all callers together may use; beyond, another deployment of the model is asked."""
+
+    requests: int | None = Field(default=None, ge=1)
+    """Attempts that may begin in a window."""
+    tokens: int | None = Field(default=None, ge=1)
+    """Tokens in a window: input, and what the answer may have until it is known what it had."""
+    parallel: int | None = Field(default=None, ge=1)
+    """Attempts at a time."""
+    window_s: int = Field(default=60, ge=1, le=86_400)
+
+
 class Deployment(_Setting):
-    """One model at one provider."""
+    """One model at one provider. Several with the same ``model`` form a group, among which a call chooses."""
 
     model: str = Field(min_length=1, max_length=200)
     """Name that callers use, or ``*`` for every model that no other deployment names."""
@@ -76,6 +88,11 @@ class Deployment(_Setting):
     and ``xai`` speak OpenAI's protocol; any other name is litellm's."""
     upstream_model: str | None = Field(default=None, min_length=1, max_length=200)
     """The provider's name of the model; the same as ``model`` by default."""
+    id: str | None = Field(default=None, min_length=1, max_length=200)
+    """What ledger, logs, limits and metrics call it: ``provider/upstream_model`` by default."""
+    weight: int = Field(default=1, ge=0, le=1_000_000)
+    """Its share of the calls for ``model``; 0: only when no other deployment of it can be asked."""
+    limits: DeploymentLimits = DeploymentLimits()
     base_url: str | None = Field(default=None, pattern=r"^https?://")
     key: KeyRef | None = None
     headers: dict[str, str] = {}
@@ -98,6 +115,9 @@ class Deployment(_Setting):
     """Input tokens that are reserved for each image."""
     audio_tokens: int = Field(default=20_000, ge=0)
     """Input tokens that are reserved for each piece of audio: about ten minutes at 32 tokens a second."""
+    prefill: bool = False
+    """Whether it goes on from an assistant message at the end of a chat, so that it can continue the answer of
+    another deployment whose stream broke."""
     capabilities: Capabilities = Capabilities()
 
     @model_validator(mode="after")
@@ -142,7 +162,7 @@ class Deployment(_Setting):
     @property
     def name(self) -> str:
         """How ledger, logs and errors call it."""
-        return f"{self.provider}/{self.provider_model}"
+        return self.id or f"{self.provider}/{self.provider_model}"
 
     def serving(self, model: str) -> "Deployment":
         """This deployment for a model that it serves by ``*``."""

@@ -17,6 +17,7 @@
     │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
     │   └── ProviderUnreachable    503  no connection to the provider
     ├── RateLimited
+    │   ├── AllCoolingDown         429  every provider of the model has asked to be left alone for a while
     │   ├── LimitExceeded          429  a limit has no room; Retry-After says when it has
     │   └── BudgetExceeded         429  what the call may cost does not fit a budget
     ├── Forbidden
@@ -30,6 +31,7 @@
     └── ProviderRefused                 the provider's own error: its status, message and code
 """
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -86,6 +88,18 @@ class ResponseInterrupted(SignalboxError):
     """The process that worked on a background response stopped or died."""
 
     code: ClassVar[str] = "response_interrupted"
+
+
+class AllCoolingDown(RateLimited):
+    """Every provider of the model has asked to be left alone; ``Retry-After`` says when the first may be asked."""
+
+    code: ClassVar[str] = "all_cooling_down"
+
+    def __init__(self, model: str, wait_s: float) -> None:
+        super().__init__(
+            f"Every provider of '{model}' has asked to be left alone for a while; come again in {wait_s:.0f} s.",
+            headers={"Retry-After": str(math.ceil(wait_s))},
+        )
 
 
 class LimitExceeded(RateLimited):

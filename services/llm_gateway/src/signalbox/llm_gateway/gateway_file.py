@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from signalbox.common.settings import SettingsError
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.policies.rules import BudgetRule, LimitRule, TenantRule
+from signalbox.llm_gateway.routing.rules import ModelRoute
 
 
 class GatewayFile(BaseModel):
@@ -17,6 +18,7 @@ class GatewayFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     deployments: list[Deployment] = []
+    models: list[ModelRoute] = []
     limits: list[LimitRule] = []
     budgets: list[BudgetRule] = []
     tenants: list[TenantRule] = []

@@ -1,8 +1,10 @@
 """The deployments that settings amount to."""
 
+from signalbox.common.settings import SettingsError
 from signalbox.llm_gateway.deployments import ANY_MODEL, OPENAI_URL, Capabilities, Credentials, Deployment
 from signalbox.llm_gateway.discovery import CompatibleSource, OllamaSource
 from signalbox.llm_gateway.ports import JsonFetch, ModelSource
+from signalbox.llm_gateway.routing.rules import ModelRoute, wrong_routes
 from signalbox.llm_gateway.settings import GatewaySettings
 
 OPENAI_KEY_VARIABLE = "OPENAI_API_KEY"
@@ -29,6 +31,18 @@ def declared_deployments(settings: GatewaySettings) -> list[Deployment]:
     embeds = Capabilities(chat=False, embeddings=True)
     embedding = every.model_copy(update={"model": _EMBEDDING_MODEL, "capabilities": embeds})
     return [*declared, *named, embedding, every]
+
+
+def routes_for(settings: GatewaySettings, deployments: list[Deployment]) -> list[ModelRoute]:
+    """The operator's rules of routing.
+
+    Raises:
+        SettingsError: they name models that no deployment serves; the sentence says all that is wrong.
+    """
+    routes = settings.model_routes()
+    if wrong := wrong_routes(routes, {deployment.model for deployment in deployments}):
+        raise SettingsError(f"The routing of models cannot be used: {'; '.join(wrong)}")
+    return routes
 
 
 def sources_of(deployments: list[Deployment], http: JsonFetch, credentials: Credentials) -> list[ModelSource]:

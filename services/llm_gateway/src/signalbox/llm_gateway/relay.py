@@ -1,61 +1,94 @@
 """A provider's event stream on its way to the client: edited where the client must not see a difference."""
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
 from signalbox.common.errors import SignalboxError
-from signalbox.llm_gateway.accounting import AttemptAccount, CallAccount
+from signalbox.llm_gateway.accounting import AttemptAccount
 from signalbox.llm_gateway.errors import ProviderBroke
-from signalbox.llm_gateway.ports import UpstreamStream
-from signalbox.llm_gateway.protocol import (
-    DONE,
-    EventBlocks,
-    append_member,
-    data_of,
-    error_body,
-    refusal_in,
-    replace_members,
-)
+from signalbox.llm_gateway.protocol import DONE, append_member, data_of, refusal_in, replace_members
 
 _LOG = logging.getLogger(__name__)
 
-_DRAIN_S = 0.2
-"""How long a provider's connection is read on after ``[DONE]``, so that it can be used again."""
+_ENVELOPE = ("id", "object", "created", "model", "system_fingerprint")
+
+
+class Sent:
+    """What of an answer the client has got, as far as it takes to let another model go on with it."""
+
+    def __init__(self) -> None:
+        self.envelope: dict[str, Any] = {}
+        """Members that all chunks of an answer share."""
+        self._texts: list[str] = []
+        self._more_than_text = False
+
+    @property
+    def text(self) -> str | None:
+        """The text so far; None when it cannot be gone on with: there is none yet, or more than text was sent."""
+        return None if self._more_than_text else "".join(self._texts) or None
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        """One more chunk of the answer goes to the client."""
+        if not self.envelope:
+            self.envelope = {name: chunk[name] for name in _ENVELOPE if name in chunk}
+        for choice in chunk.get("choices") or ():
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            if not isinstance(delta, dict):
+                continue
+            if isinstance(text := delta.get("content"), str):
+                self._texts.append(text)
+            if any(delta.get(name) for name in ("tool_calls", "function_call", "refusal", "audio")):
+                self._more_than_text = True
 
 
 class StreamRelay:
     """Decides for each event what of it goes on.
 
-    - The usage chunk goes to a client that asked for it, and to nobody else.
+    - The usage chunk goes to a client that asked for it, and to nobody else. ``cost`` tells what goes with it.
     - ``model`` is what the client called it, where the provider has another name for it.
     - An event that is not JSON is left out: no client could read it.
     - A stream that ends after its finish reason but without ``[DONE]`` gets one; one that ends before, is broken.
     """
 
-    def __init__(self, attempt: AttemptAccount, *, model: str, wants_usage: bool, tells_cost: bool) -> None:
+    def __init__(
+        self,
+        attempt: AttemptAccount,
+        *,
+        model: str,
+        wants_usage: bool,
+        cost: Callable[[], str | None] | None = None,
+        sent: Sent | None = None,
+    ) -> None:
         deployment = attempt.deployment
+        self.sent = sent
+        self.began = False
+        """Whether anything of the answer itself has come."""
+        self.done = False
         self._attempt = attempt
         self._name = deployment.name
         self._rename = orjson.dumps(model) if deployment.provider_model != model else None
+        self._model = model
         self._wants_usage = wants_usage
-        self._tells_cost = tells_cost
-        self._answer_ended = False
-        self.done = False
+        self._cost = cost
+        self._begun_choices: set[Any] = set()
+        self._ended_choices: set[Any] = set()
 
     def pass_on(self, block: bytes) -> bytes:
         """What the client gets of an event; maybe nothing.
 
         Raises:
             ProviderRefused: the event is the provider's error.
+            ProviderBroke: it ends an answer that never began.
         """
         data = data_of(block)
         if data is None:
             return block
         if data == b"[DONE]":
+            if not self.began:
+                raise ProviderBroke(f"'{self._name}' ended its stream before it began an answer; try again.")
             self.done = True
             return DONE
         try:
@@ -75,7 +108,14 @@ class StreamRelay:
         self._read_choices(chunk.get("choices"))
         if counted and not chunk.get("choices") and not self._wants_usage:
             return b""
-        return self._edited(block, data, counted=counted)
+        if self.sent is not None and self.began:
+            self.sent.add(chunk if self._rename is None else {**chunk, "model": self._model})
+        return self._edited(block, data, chunk)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every choice of the answer has its finish reason."""
+        return bool(self._ended_choices) and self._begun_choices <= self._ended_choices
 
     def end(self) -> bytes:
         """What is to follow when the provider's stream has ended.
@@ -85,7 +125,7 @@ class StreamRelay:
         """
         if self.done:
             return b""
-        if not self._answer_ended:
+        if not self.whole:
             raise ProviderBroke(f"'{self._name}' ended its stream before the answer was whole; try again.")
         self.done = True
         return DONE
@@ -96,54 +136,32 @@ class StreamRelay:
         for choice in choices:
             if not isinstance(choice, dict):
                 continue
+            delta = choice.get("delta")
             if choice.get("finish_reason") is not None:
-                self._answer_ended = True
-            size = _size(choice.get("delta"))
+                self.began = True
+                self._ended_choices.add(choice.get("index"))
+            elif not self.began and _has_content(delta):
+                self.began = True
+            self._begun_choices.add(choice.get("index"))
+            size = _size(delta)
             if size:
                 self._attempt.received(size)
 
-    def _edited(self, block: bytes, data: bytes, *, counted: bool) -> bytes:
+    def _edited(self, block: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
         edited = data
         if self._rename is not None:
             edited = replace_members(edited, {"model": self._rename})
-        if counted and self._tells_cost and self._wants_usage and (cost := self._attempt.cost) is not None:
+        if (
+            self._cost is not None
+            and self._wants_usage
+            and isinstance(chunk.get("usage"), dict)
+            and (cost := self._cost()) is not None
+        ):
             edited = append_member(edited, "signalbox_cost", orjson.dumps(cost))
         return block if edited is data else b"data: " + edited + b"\n\n"
 
 
-async def relayed(
-    account: CallAccount, relay: StreamRelay, stream: UpstreamStream
-) -> AsyncGenerator[bytes, None]:
-    """The stream as the client gets it; a failure becomes its last event, never a clean end."""
-    blocks = EventBlocks()
-    try:
-        async for chunk in stream.chunks:
-            passed, failure = _pass_on(relay, blocks.feed(chunk))
-            if relay.done:
-                account.finish("ok", 200)
-            if passed:
-                yield passed
-            if failure is not None:
-                raise failure  # noqa: TRY301 - after what came before it was sent
-            if relay.done:
-                await _drain(stream)
-                return
-        rest = blocks.rest()
-        passed = (relay.pass_on(rest + b"\n\n") if rest.strip() else b"") + relay.end()
-        account.finish("ok", 200)
-        yield passed
-    except SignalboxError as error:
-        account.fail(error)
-        yield b"data: " + error_body(error)[1] + b"\n\n"
-    except (asyncio.CancelledError, GeneratorExit):
-        account.abort()
-        raise
-    except BaseException:
-        account.finish("error", 500, "internal_error")
-        raise
-
-
-def _pass_on(relay: StreamRelay, blocks: list[bytes]) -> tuple[bytes, SignalboxError | None]:
+def pass_all_on(relay: StreamRelay, blocks: list[bytes]) -> tuple[bytes, SignalboxError | None]:
     """What goes on of events that came in one piece, up to the one that is an error."""
     passed = []
     try:
@@ -154,13 +172,9 @@ def _pass_on(relay: StreamRelay, blocks: list[bytes]) -> tuple[bytes, SignalboxE
     return b"".join(passed), None
 
 
-async def _drain(stream: UpstreamStream) -> None:
-    try:
-        async with asyncio.timeout(_DRAIN_S):
-            async for _ in stream.chunks:
-                pass
-    except (TimeoutError, SignalboxError):
-        return
+def _has_content(delta: Any) -> bool:
+    """Whether a delta holds anything but a role and empty members."""
+    return isinstance(delta, dict) and any(value for name, value in delta.items() if name != "role")
 
 
 def _size(delta: Any) -> int:

@@ -9,6 +9,7 @@ from signalbox.common.settings import CommonSettings
 from signalbox.contracts.config.llm import ModelRole
 from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
 from signalbox.llm_gateway.gateway_file import GatewayFile
+from signalbox.llm_gateway.routing.rules import ModelRoute
 
 
 class GatewaySettings(CommonSettings):
@@ -28,8 +29,10 @@ class GatewaySettings(CommonSettings):
     """An OpenAI-compatible server; another than OpenAI's own needs no key and is asked for its models."""
     llm_deployments: list[Deployment] = []
     """JSON list of deployments; see ``Deployment``."""
+    llm_models: list[ModelRoute] = []
+    """JSON list of rules by which calls for a model are routed; see ``ModelRoute``."""
     llm_deployments_file: Path | None = None
-    """YAML or JSON file with deployments, limits and budgets; see ``GatewayFile``."""
+    """YAML or JSON file with deployments, models, limits and budgets; see ``GatewayFile``."""
     ollama_url: str = "http://127.0.0.1:11434"
     """An Ollama that answers here at start is offered; empty: do not look for one."""
     model: str | None = None
@@ -78,3 +81,7 @@ class GatewaySettings(CommonSettings):
     def deployments(self) -> list[Deployment]:
         """The declared deployments: those of the variable, then those of the file. Raises as ``gateway_file`` does."""
         return [*self.llm_deployments, *self.gateway_file().deployments]
+
+    def model_routes(self) -> list[ModelRoute]:
+        """The rules of routing: those of the variable, then those of the file. Raises as ``gateway_file`` does."""
+        return [*self.llm_models, *self.gateway_file().models]

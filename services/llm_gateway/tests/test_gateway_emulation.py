@@ -1,8 +1,8 @@
 import orjson
 import pytest
 
+from signalbox.llm_gateway.emulation import PromptedCall, WrongAnswer, lack_named_by, lacking
 from signalbox.llm_gateway.errors import MalformedCall, ProviderRefused
-from signalbox.llm_gateway.fallbacks import PromptedCall, WrongAnswer, lack_named_by, lacking
 from signalbox.llm_gateway.protocol import RequestBody
 
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "required": ["q"]}}}

@@ -1,0 +1,79 @@
+"""One attempt at an answer that comes whole."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from signalbox.common.errors import SignalboxError
+from signalbox.llm_gateway.accounting import AttemptAccount
+from signalbox.llm_gateway.call import Call
+from signalbox.llm_gateway.deployments import Deployment, UpstreamKind
+from signalbox.llm_gateway.errors import ProviderBroke
+from signalbox.llm_gateway.money import Prices, worst_case
+from signalbox.llm_gateway.ports import Upstream, UpstreamAnswer, UpstreamRequest
+from signalbox.llm_gateway.protocol import provider_error, refusal_in
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """What an attempt is made with."""
+
+    upstreams: Mapping[UpstreamKind, Upstream]
+    prices: Prices
+
+    async def begin(
+        self, call: Call, deployment: Deployment, sent: bytes
+    ) -> tuple[UpstreamRequest, AttemptAccount]:
+        """The request that is to be made, and its account.
+
+        Raises:
+            LimitExceeded, BudgetExceeded: as ``Ticket.attempt`` says; nothing is to be made.
+            DeadlineExceeded: no time is left for it.
+        """
+        account, terms = call.account, await self.prices.terms(deployment)
+        # The first attempt is what was reserved for the call.
+        worst = worst_case(call.asked, [(deployment, terms)]) if account.tried else call.worst
+        await call.ticket.attempt(deployment, worst, spent_pico=account.spent_pico)
+        request = call.upstream_request(deployment, sent)
+        return request, account.attempt(deployment, terms.price, len(sent))
+
+    async def whole(self, call: Call, deployment: Deployment, sent: bytes) -> tuple[bytes, dict[str, Any]]:
+        """A whole answer to ``sent``: its bytes, and what they say. Raises what the provider's side fails with."""
+        request, attempt = await self.begin(call, deployment, sent)
+        try:
+            answer = await self.upstreams[deployment.kind].send(request)
+            parsed = _parsed(answer, deployment)
+        except SignalboxError as error:
+            close_failed(attempt, error)
+            raise
+        attempt.received(len(answer.body))
+        attempt.answered(parsed.get("model"))
+        usage = parsed.get("usage")
+        if isinstance(usage, dict):
+            attempt.reported(usage)
+        attempt.close("ok", 200)
+        return answer.body, parsed
+
+
+def close_failed(attempt: AttemptAccount, error: SignalboxError) -> None:
+    """The attempt ended with ``error``."""
+    problem = error.problem()
+    attempt.close("error" if problem.status != 504 else "timeout", problem.status, problem.code)
+
+
+def _parsed(answer: UpstreamAnswer, deployment: Deployment) -> dict[str, Any]:
+    """A provider's whole answer; raises what it says when it is an error."""
+    if answer.status != 200:
+        raise provider_error(answer.status, answer.headers, answer.body, deployment.name)
+    try:
+        parsed = orjson.loads(answer.body)
+    except orjson.JSONDecodeError as error:
+        raise ProviderBroke(f"'{deployment.name}' answered with something that is not JSON.") from error
+    if not isinstance(parsed, dict):
+        raise ProviderBroke(f"'{deployment.name}' answered with something that is no JSON object.")
+    refusal = refusal_in(parsed, deployment.name)
+    if refusal is not None:
+        raise refusal
+    return parsed

@@ -1,0 +1,208 @@
+"""The course of one call through its plan: who is asked next, after what wait, and what its caller is told."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from signalbox.common.context import Deadline
+from signalbox.common.errors import SignalboxError
+from signalbox.llm_gateway.errors import AllCoolingDown, LimitExceeded, ProviderRefused
+from signalbox.llm_gateway.routing.failures import Failure, Then, failure_of
+from signalbox.llm_gateway.routing.health import Clock
+from signalbox.llm_gateway.routing.plan import Candidate, Group, Plan
+from signalbox.llm_gateway.routing.rules import ATTEMPTS_AT_ONE
+from signalbox.llm_gateway.routing.strategies import STRATEGIES
+
+_LONGEST_BACKOFF_S = 10.0
+_RETRY_AFTER_JITTER = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Whose turn it is, as a deployment of ``group``'s model, and after how many seconds."""
+
+    candidate: Candidate
+    group: Group
+    wait_s: float
+
+
+@dataclass(slots=True)
+class _Past:
+    """What this call knows of a deployment that it has asked."""
+
+    attempts: int = 0
+    excluded: bool = False
+    not_before: float = 0.0
+
+
+class Course:
+    """One call's. ``next`` says who is asked, ``failed`` what came of it."""
+
+    def __init__(
+        self, plan: Plan, rng: random.Random, clock: Clock, *, streamed: bool, deadline: Deadline | None
+    ) -> None:
+        self._plan = plan
+        self._rng = rng
+        self._clock = clock
+        self._streamed = streamed
+        self._deadline = deadline
+        self._groups: Sequence[Group] = (plan.group, *plan.fallbacks)
+        self._index = 0
+        self._made = 0
+        self._past: dict[int, _Past] = {}
+        self._larger_than: int | None = None
+        self._larger_asked = False
+        self._prefilled = False
+        self._error: SignalboxError | None = None
+        self._error_is_ours = False
+
+    def next(self) -> Turn:
+        """Whose turn it is.
+
+        Raises:
+            SignalboxError: nobody's. It is the failure that says most about the call: that of the model asked for.
+            AllCoolingDown: nobody was asked, as all providers have asked to be left alone.
+        """
+        now = self._clock()
+        while self._index < len(self._groups):
+            group = self._groups[self._index]
+            if self._made < group.rule.max_attempts:
+                turn = self._turn_in(group, now)
+                if turn is not None:
+                    return self._taken(turn)
+            self._index += 1
+            self._made = 0
+        if self._error is not None:
+            raise self._error
+        return self._taken(self._last_resort(now))
+
+    def failed(self, turn: Turn, error: SignalboxError) -> Failure:
+        """The attempt of ``turn`` ended with ``error``."""
+        failure = failure_of(error)
+        past = self._past[id(turn.candidate.health)]
+        own = turn.group is self._plan.group
+        if isinstance(error, LimitExceeded):
+            self._made -= 1  # Nobody was asked.
+        if self._error is None or (self._error_is_ours and not failure.ours):
+            self._error, self._error_is_ours = error, failure.ours
+        match failure.then:
+            case Then.RETRY:
+                self._retry_later(turn, past, failure)
+            case Then.ELSEWHERE:
+                past.excluded = True
+            case Then.LARGER:
+                self._only_larger(turn, error)
+            case Then.FILTERED:
+                self._error, self._error_is_ours = error, False
+                self._detour(self._plan.filtered)
+            case Then.FINAL if own or not isinstance(error, ProviderRefused):
+                if isinstance(error, ProviderRefused):
+                    self._error, self._error_is_ours = error, False
+                self._detour(())
+            case Then.FINAL:
+                # What another model cannot do says nothing about the model that was asked for.
+                self._exclude(turn.group)
+        return failure
+
+    def continue_with_prefill(self) -> None:
+        """From now on only deployments that go on from the beginning of an answer; no matter who failed before."""
+        self._prefilled = True
+
+    def _taken(self, turn: Turn) -> Turn:
+        self._made += 1
+        past = self._past.setdefault(id(turn.candidate.health), _Past())
+        past.attempts += 1
+        return turn
+
+    def _turn_in(self, group: Group, now: float) -> Turn | None:
+        ready: list[Candidate] = []
+        soonest: Candidate | None = None
+        wait = math.inf if self._deadline is None else self._deadline.remaining()
+        for candidate in group.candidates:
+            if not self._may(candidate, now):
+                continue
+            past = self._past.get(id(candidate.health))
+            pause = candidate.health.cooling_s(now)
+            if pause > group.rule.retry_after_max_s:
+                continue
+            if past is not None:
+                pause = max(pause, past.not_before - now)
+            if pause <= 0:
+                ready.append(candidate)
+            elif pause < wait:
+                soonest, wait = candidate, pause
+        if not ready:
+            return None if soonest is None else Turn(soonest, group, wait)
+        if len(ready) == 1:
+            return Turn(ready[0], group, 0.0)
+        return Turn(STRATEGIES[group.rule.strategy](ready, self._rng, self._streamed), group, 0.0)
+
+    def _may(self, candidate: Candidate, now: float) -> bool:
+        if not candidate.health.admits(now):
+            return False
+        past = self._past.get(id(candidate.health))
+        if past is not None and (past.excluded or past.attempts >= ATTEMPTS_AT_ONE):
+            return False
+        deployment = candidate.deployment
+        if self._prefilled and not deployment.prefill:
+            return False
+        window = deployment.context_window
+        return self._larger_than is None or window is None or window > self._larger_than
+
+    def _retry_later(self, turn: Turn, past: _Past, failure: Failure) -> None:
+        rule = turn.group.rule
+        now = self._clock()
+        if failure.retry_after_s is None:
+            pause = min(_LONGEST_BACKOFF_S, rule.retry_backoff_s * 2 ** (past.attempts - 1))
+            past.not_before = now + pause * self._rng.uniform(0.5, 1.0)
+            return
+        wanted = min(failure.retry_after_s, rule.max_cooldown_s)
+        turn.candidate.health.cool_down(wanted)
+        if failure.retry_after_s > rule.retry_after_max_s:
+            past.excluded = True
+        past.not_before = now + wanted * self._rng.uniform(1.0, 1.0 + _RETRY_AFTER_JITTER)
+
+    def _only_larger(self, turn: Turn, error: SignalboxError) -> None:
+        if turn.group is self._plan.group:
+            self._error, self._error_is_ours = error, False
+        window = turn.candidate.deployment.context_window
+        for candidate in turn.group.candidates:
+            other = candidate.deployment.context_window
+            if window is None or other is None or other <= window:
+                self._past.setdefault(id(candidate.health), _Past()).excluded = True
+        if self._plan.larger and not self._larger_asked:
+            self._larger_asked = True
+            self._detour((turn.group, *self._plan.larger))
+        else:
+            self._larger_than = window
+
+    def _exclude(self, group: Group) -> None:
+        for candidate in group.candidates:
+            self._past.setdefault(id(candidate.health), _Past()).excluded = True
+
+    def _detour(self, groups: Sequence[Group]) -> None:
+        """Go on with other groups, and with none of the earlier ones after them."""
+        self._groups = groups
+        self._index = 0
+        self._made = 0
+
+    def _last_resort(self, now: float) -> Turn:
+        """One attempt where every circuit is open: the gateway's own refusal would help less than trying.
+
+        Only one is made per call, at the deployment whose turn to be tried comes first, so that a provider in trouble
+        gets no more calls than there are callers. A provider that said when to come again is not asked before.
+        """
+        groups = (self._plan.group, *self._plan.fallbacks)
+        candidates = [(group, candidate) for group in groups for candidate in group.candidates]
+        open_ones = [
+            (candidate.health.breaker.probe_in_s(now), number, candidate, group)
+            for number, (group, candidate) in enumerate(candidates)
+            if candidate.health.cooling_s(now) <= 0
+        ]
+        if not open_ones:
+            wait = min(candidate.health.cooling_s(now) for _, candidate in candidates)
+            raise AllCoolingDown(self._plan.model, wait)
+        _, _, candidate, group = min(open_ones, key=lambda one: one[:2])
+        self._groups = ()
+        return Turn(candidate, group, 0.0)
