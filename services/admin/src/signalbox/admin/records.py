@@ -1,13 +1,14 @@
 """What the Admin service keeps, as values between its services and its repositories."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Self
 
 import orjson
 
 from signalbox.common.errors import BadRequest
 from signalbox.common.ids import new_id, now_ms
+from signalbox.common.record import record
 from signalbox.contracts.admin import (
     Artefact,
     KeyView,
@@ -28,7 +29,7 @@ class BadCursor(BadRequest):
     code = "bad_cursor"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cursor:
     """A place in a list that runs from new to old: what comes next is older, or as old with a lower id."""
 
@@ -55,7 +56,7 @@ class Cursor:
         return f"{self.at}.{self.id}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Extent:
     """Which rows of a tenant a principal may see, from where on, and how many."""
 
@@ -66,7 +67,7 @@ class Extent:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Snapshot:
     """A stored snapshot, without its document and artefacts."""
 
@@ -110,7 +111,7 @@ class Snapshot:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredDocument:
     """A snapshot's document in RFC 8785 form, and what was built from it."""
 
@@ -119,7 +120,7 @@ class StoredDocument:
     artefacts: tuple[Artefact, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Release:
     """A numbered release."""
 
@@ -152,7 +153,7 @@ class Release:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Workflow:
     """A workflow of which a snapshot was built."""
 
@@ -162,7 +163,7 @@ class Workflow:
     is_default: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """An API key with who made it."""
 
@@ -192,7 +193,7 @@ class Key:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Preparation:
     """A snapshot that replicas are asked to load, until ``expires_at``."""
 
@@ -201,7 +202,7 @@ class Preparation:
     expires_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """What followers of the change feed are told, at one revision."""
 
@@ -211,7 +212,7 @@ class State:
     keys: tuple[KeyRecord, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Replica:
     """A process that follows the change feed. ``revision`` is the one that it has applied."""
 
@@ -222,7 +223,7 @@ class Replica:
     lease_until: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AuditEntry:
     """Who did what to which thing."""
 

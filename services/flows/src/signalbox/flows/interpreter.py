@@ -4,9 +4,9 @@ State comes in with the call and goes out with its result; nothing is kept here.
 """
 
 import logging
-from dataclasses import dataclass
 from typing import Literal
 
+from signalbox.common.record import record
 from signalbox.common.web import Emit
 from signalbox.contracts.config import (
     AskStep,
@@ -34,24 +34,24 @@ _LOG = logging.getLogger(__name__)
 _MAX_DEPTH = 10
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Goto:
     """Go on with the step of this name; None is the step after this one."""
 
     step: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Wait:
     """Wait for the user's next message."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Enter:
     """The innermost flow has changed: go on with its first step."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _End:
     """The innermost flow is over."""
 

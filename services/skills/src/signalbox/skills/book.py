@@ -1,7 +1,6 @@
 """The skills of one snapshot, compiled once: prompts, tool lists, schemas and templates."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -10,6 +9,7 @@ from signalbox.common.arguments import Validator, compile_schema
 from signalbox.common.errors import SignalboxError
 from signalbox.common.functions import FunctionCall, RegisteredFunction
 from signalbox.common.http_calls import HttpCall
+from signalbox.common.record import record
 from signalbox.common.template_values import context_values, effective_variables
 from signalbox.common.templates import Templates
 from signalbox.common.tool_calls import visible_parameters
@@ -32,7 +32,7 @@ _READS = frozenset({"GET", "HEAD"})
 _LONGEST_NAME = 64
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompiledAgent:
     """An agent skill. ``offered`` is what a model may call, by the name that it is shown."""
 
@@ -44,7 +44,7 @@ class CompiledAgent:
     output: Validator | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompiledFunction:
     """A function skill. ``source`` carries it out; a text says why nothing can."""
 

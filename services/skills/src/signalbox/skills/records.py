@@ -1,13 +1,14 @@
 """What is stored of runs."""
 
-from dataclasses import dataclass
 from typing import Literal
+
+from signalbox.common.record import record
 
 RunStatus = Literal["running", "waiting", "completed", "failed", "cancelled"]
 StepStatus = Literal["begun", "done", "failed", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunRecord:
     """One run; the columns of the table ``skills_runs``."""
 
@@ -39,7 +40,7 @@ class RunRecord:
     finished_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StepRecord:
     """One write of a run; the columns of the table ``skills_run_steps``."""
 

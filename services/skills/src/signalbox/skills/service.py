@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.common.templates import TemplateError
 from signalbox.common.web import Emit, Work
 from signalbox.contracts.config import Budget, Subtask
@@ -38,7 +38,7 @@ _LOG = logging.getLogger(__name__)
 _MAX_DEPTH = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Callees:
     """Whom runs call, for a principal."""
 
@@ -47,7 +47,7 @@ class Callees:
     http: HttpCalls
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Parent:
     """The run that a subtask belongs to."""
 

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.common.web import Emit
 from signalbox.contracts.config import Policies, Subtask, Tool
 from signalbox.contracts.events import ToolCallData, ToolCallEvent, ToolResultData, ToolResultEvent
@@ -21,7 +21,7 @@ RunSubtask = Callable[[Subtask, dict[str, Any], str], Awaitable[ToolCallReply]]
 """Runs a subtask with the model's arguments under a run id of its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Asked:
     """One call as the model asked for it. ``refusal`` is why it is not made."""
 

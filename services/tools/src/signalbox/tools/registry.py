@@ -4,13 +4,13 @@ Not when the snapshot is loaded, because a process is ready sooner without what 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from signalbox.common.arguments import Validator, check, compile_schema
 from signalbox.common.errors import SignalboxError
 from signalbox.common.functions import FunctionCall, RegisteredFunction
 from signalbox.common.http_calls import CallFailed, HttpCall
+from signalbox.common.record import record
 from signalbox.common.template_values import context_values, effective_variables
 from signalbox.common.templates import TemplateError, Templates
 from signalbox.common.tool_calls import visible_parameters
@@ -21,7 +21,7 @@ from signalbox.contracts.workflow_config import WorkflowConfig
 _MAX_NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompiledTool:
     """One tool. ``source`` carries it out; a text says why nothing can."""
 

@@ -1,12 +1,13 @@
 """System actions: handoff, close, update_profile, webhook."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import orjson
 
 from signalbox.common.errors import NotFound
 from signalbox.common.ids import new_id
+from signalbox.common.record import record
 from signalbox.contracts.config import Action
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.query import QueryStatus
@@ -18,7 +19,7 @@ _SESSION_STATUS: dict[str, SessionStatus] = {"handoff": "transferred", "close": 
 _QUERY_STATUS: dict[str, QueryStatus] = {"handoff": "handoff", "close": "closed"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ActionOutcome:
     """What taking an action changes; the turn's commit writes it."""
 

@@ -1,7 +1,8 @@
 """What a turn will do: go on with the open flow, follow an intent, or fall back."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from signalbox.common.record import record
 from signalbox.contracts.config import Route
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.events import RouteTarget
@@ -14,7 +15,7 @@ from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin_text
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """One decision, ready to be carried out. Exactly one of ``resume`` and ``route``, or neither: stay silent."""
 

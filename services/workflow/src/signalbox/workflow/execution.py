@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
 import orjson
 
 from signalbox.common.clients import FlowsClient, ServiceCallFailed, SkillsClient, ToolsClient
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import Route
 from signalbox.contracts.context import CallContext, ChatMessage
@@ -63,7 +64,7 @@ class WorkFailed(SignalboxError):
     status = 502
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Work:
     """What there is to work with in one turn."""
 
@@ -79,7 +80,7 @@ class Work:
     """What models were paid for so far, also for work that failed in the end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome:
     """What came of the work, for the reply and for the session."""
 

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
@@ -13,6 +12,7 @@ from signalbox.common.cache import Cache, StoredValue, key
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import Unavailable
 from signalbox.common.ids import new_id, now_ms
+from signalbox.common.record import record
 from signalbox.contracts.events import StartData, StartEvent, TurnEvent
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.query import QueryReply, QueryRequest
@@ -29,7 +29,7 @@ _ROUTE = "query"
 _FOLLOW_WAIT_MS = 5_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StartedTurn:
     """A turn that runs, and the log to follow it by."""
 
@@ -38,7 +38,7 @@ class StartedTurn:
     task: "asyncio.Task[QueryReply]"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LoggedTurn:
     """A streamed turn as its log tells of it."""
 

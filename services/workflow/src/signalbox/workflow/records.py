@@ -1,8 +1,9 @@
 """What the stores keep: sessions, turns, idempotency records, tasks and outgoing messages."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Literal
 
+from signalbox.common.record import record
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.query import TaskStatus, TurnState
@@ -24,7 +25,7 @@ class SessionState(WireModel):
     """Turns in a row that nothing fitted."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Session:
     """A session as it was after its last committed turn."""
 
@@ -68,7 +69,7 @@ class Session:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnRecord:
     """A turn as it is stored."""
 
@@ -104,7 +105,7 @@ class TurnRecord:
     committed_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IdempotencyKey:
     """Names a request: whose, where, which."""
 
@@ -114,7 +115,7 @@ class IdempotencyKey:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IdempotencyRecord:
     """What is known of the first request with a key. ``reply`` is None until it was answered."""
 
@@ -125,7 +126,7 @@ class IdempotencyRecord:
     locked_until: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TaskRecord:
     """An async query."""
 
@@ -145,7 +146,7 @@ class TaskRecord:
     finished_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutboxMessage:
     """A webhook to deliver. ``target`` and ``payload`` are JSON; secrets in them are references."""
 

@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from signalbox.common.ids import now_ms
+from signalbox.common.record import record
 from signalbox.common.telemetry import current_trace_id
 from signalbox.contracts.admin import ReleasePointer
 from signalbox.contracts.context import CallContext, ChatMessage
@@ -22,7 +23,7 @@ from signalbox.workflow.turn_log import TurnLog
 _PICO = 10**12
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnInput:
     """One message to answer."""
 
@@ -37,7 +38,7 @@ class TurnInput:
         return self.request.user_id if self.principal.may(Scope.ACT_FOR_USERS) else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TurnStart:
     """Where a turn starts from."""
 

@@ -5,10 +5,10 @@ the tenant first, so that no key is ever shared by two tenants.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
 from signalbox.common.errors import Unavailable
+from signalbox.common.record import record
 
 
 class CacheUnavailable(Unavailable):
@@ -27,7 +27,7 @@ def key(kind: str, tenant: str, *parts: str) -> str:
     return ":".join((kind, *safe))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredValue:
     """A value to write, alone or together with another operation. It lives ``ttl_ms`` (1 or more)."""
 
@@ -40,7 +40,7 @@ class StoredValue:
             raise ValueError(f"{self.key} needs a time to live of at least 1 ms, not {self.ttl_ms}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grant:
     """The answer to a request for a lease. ``value`` is what was read in the same round trip."""
 
@@ -50,7 +50,7 @@ class Grant:
     value: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LeaseState:
     """What a holder learns when it renews."""
 
@@ -67,7 +67,7 @@ PARALLEL_RETRY_MS = 1000
 """The longest `Reservation.retry_after_ms` of a parallel limit: its units may be released at any moment."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LimitRequest:
     """An amount to take from one limit.
 
@@ -86,7 +86,7 @@ class LimitRequest:
     ttl_ms: int = 600_000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reservation:
     """The answer to ``reserve``: all requests were granted, or none was.
 

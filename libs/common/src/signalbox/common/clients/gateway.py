@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -10,6 +9,7 @@ import orjson
 from pydantic import BeforeValidator, Field
 
 from signalbox.common.clients.base import ServiceCallFailed, ServiceClient, lines
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.events import UsageData
@@ -18,7 +18,7 @@ from signalbox.contracts.llm import ChatReply, ChatRequest, ModelList, Usage
 from signalbox.contracts.problem import Problem
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallLabels:
     """What the ledger keeps about the origin of a model call."""
 

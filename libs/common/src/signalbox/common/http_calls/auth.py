@@ -5,15 +5,16 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from signalbox.common.http_calls.oauth2 import TokenSource
 from signalbox.common.http_calls.rendering import RenderedRequest, with_query
+from signalbox.common.record import record
 from signalbox.common.secrets import MASK, Secret, SecretStore, secret_name
 from signalbox.contracts.config import ApiKeyAuth, Auth, BasicAuth, BearerAuth, HmacAuth, OAuth2Auth
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AuthorisedRequest:
     """A request as it is sent, and the secrets in it, to be masked wherever the answer repeats them."""
 

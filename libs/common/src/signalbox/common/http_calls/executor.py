@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from signalbox.common.context import current_deadline
@@ -13,6 +13,7 @@ from signalbox.common.http_calls.call import HttpCall
 from signalbox.common.http_calls.errors import CallFailed
 from signalbox.common.http_calls.oauth2 import TokenSource
 from signalbox.common.http_calls.rendering import RenderedRequest
+from signalbox.common.record import record
 from signalbox.common.secrets import SecretNotFound, SecretStore
 from signalbox.common.transport import (
     Outbound,
@@ -27,7 +28,7 @@ from signalbox.common.transport import (
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallResult:
     """What a call gave, and how many attempts it took."""
 

@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import orjson
 
 from signalbox.common.http_calls.errors import CallFailed
+from signalbox.common.record import record
 from signalbox.common.templates import TemplateError, Templates
 from signalbox.contracts.config import HttpRequest
 
@@ -19,7 +19,7 @@ _CONTENT_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RenderedRequest:
     """A request before it is authorised. Header names are as the config wrote them."""
 

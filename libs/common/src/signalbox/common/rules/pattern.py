@@ -1,10 +1,10 @@
 """One RE2 pattern: whether and where it is found, and what its groups captured."""
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import re2
 
+from signalbox.common.record import record
 from signalbox.common.rules.errors import BadPattern
 from signalbox.common.rules.normalise import normalise_pattern
 
@@ -20,7 +20,7 @@ _NO_SUCH_SYNTAX = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PatternMatch:
     """Where a pattern was found: ``start`` to ``end`` in characters of the text, and the captured texts."""
 

@@ -1,13 +1,13 @@
 """The port behind which rules are matched."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
+from signalbox.common.record import record
 from signalbox.common.rules.pattern import PatternMatch
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """One pattern under a number chosen by the caller.
 

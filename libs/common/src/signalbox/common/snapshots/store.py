@@ -9,12 +9,12 @@ import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from signalbox.common.clients import AdminClient, ServiceCallFailed
 from signalbox.common.errors import NotFound, SignalboxError
+from signalbox.common.record import record
 from signalbox.contracts.admin import SnapshotDocument, SnapshotRef
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class UnknownSnapshot(NotFound):
         super().__init__(f"There is no snapshot {config_hash[:12]}... in this tenant; publish it first.")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Held(Generic[CompiledT]):
     compiled: CompiledT
     size: int

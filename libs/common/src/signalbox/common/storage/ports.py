@@ -6,9 +6,10 @@ That one shape fits both implementations: PostgreSQL runs the list as one pipeli
 hands it to the single writer thread, which commits several waiting lists as a group.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from signalbox.common.record import record
 from signalbox.common.storage.errors import (
     DatabaseInUse,
     DuplicateKey,
@@ -40,7 +41,7 @@ __all__ = [
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Write:
     """One statement of a write, with its parameters.
 

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from signalbox.common.record import record
 
 Dialect = Literal["postgresql", "sqlite"]
 Params = Mapping[str, Any]
@@ -16,7 +17,7 @@ _TOKEN = re.compile(
 _VERBS = frozenset({"SELECT", "VALUES", "INSERT", "UPDATE", "DELETE"})
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CompiledStatement:
     """A statement in one dialect.
 

@@ -4,8 +4,9 @@ Counting makes the limit the same on every machine. A unit is about a tenth of a
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from signalbox.common.record import record
 
 CONTEXT_KEY = "(budget)"
 """Where a rendering's budget stands among its values; no identifier, so no template can name it."""
@@ -13,7 +14,7 @@ CONTEXT_KEY = "(budget)"
 _CHARACTERS_PER_UNIT = 16
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Limits:
     """Limits of one rendering."""
 

@@ -8,8 +8,9 @@ address that carries another one inside (IPv4-mapped, NAT64, 6to4) counts as the
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
+
+from signalbox.common.record import record
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -96,7 +97,7 @@ def literal(host: str) -> Address | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Entry:
     """One permission: a name or a network, on one port or on all (None)."""
 

@@ -6,11 +6,13 @@ header names are lower-case; a header that came more than once is joined with a 
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
+from signalbox.common.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class HopRequest:
     """A call to another service of ours.
 
@@ -33,7 +35,7 @@ class HopRequest:
             raise ValueError(f"a hop's path begins with a slash and is percent-encoded: {self.path!r}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HopResponse:
     """A whole answer; statuses of 400 and above are answers too, not errors of the transport."""
 
@@ -42,7 +44,7 @@ class HopResponse:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HopStream:
     """An answer whose body is read as it comes: `chunks` are never empty and never wait for the next one.
 
@@ -72,7 +74,7 @@ class ServiceHop(Protocol):
         """Give back connections, stop what is still running. The hop cannot be used afterwards."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutboundRequest:
     """A call to somebody else's server.
 
@@ -88,7 +90,7 @@ class OutboundRequest:
     max_response_bytes: int = 1_048_576
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OutboundResponse:
     """A whole answer. Redirects come back as they are: `status` 3xx with `location`."""
 

@@ -6,19 +6,19 @@ tells those from keys.
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
 from signalbox.common.pointers import Path, PathPart
+from signalbox.common.record import record
 
 SECRET_PATTERN = "^secret:"  # noqa: S105 - how the pattern of SecretRef begins
 _LABELS = {str: "str", bool: "bool", int: "int", float: "float", list: "list", dict: "dict"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """A place in a document, as an error named it."""
 

@@ -1,10 +1,11 @@
 """What a validation found."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from signalbox.common.pointers import Path, pointer
+from signalbox.common.record import record
 from signalbox.contracts.problem import ProblemError
 from signalbox.contracts.workflow_config import WorkflowConfig
 
@@ -19,7 +20,7 @@ class Finding(NamedTuple):
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ValidationResult:
     """The parsed config, or none where there are errors; warnings do not stop a document."""
 

@@ -1,12 +1,12 @@
 """Structure: the document against the models, strictly, keeping every part that is sound."""
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from signalbox.common.pointers import Path
+from signalbox.common.record import record
 from signalbox.common.validation import sentences
 from signalbox.common.validation.locate import locate
 from signalbox.common.validation.report import Finding
@@ -19,7 +19,7 @@ _MAX_ROUNDS = 24
 _PLACEHOLDERS = {"workflow_id": "unnamed", "name": "unnamed"}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Structure:
     """The sound part of a document as a config, what was wrong, and what had to be left out."""
 
@@ -28,7 +28,7 @@ class Structure:
     salvage: Salvage
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Broken:
     """A part to take out: at ``path``; ``harmless`` where nothing else depends on it."""
 

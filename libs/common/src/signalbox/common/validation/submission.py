@@ -1,13 +1,13 @@
 """The sound part of a submitted document, as the checks that follow the structure see it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from signalbox.common.pointers import Path
+from signalbox.common.record import record
 from signalbox.common.validation.salvage import Salvage
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import Flow
@@ -16,7 +16,7 @@ from signalbox.contracts.workflow_config import WorkflowConfig
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """One model of the config, where it stands in the document, and the node that holds it."""
 
@@ -34,7 +34,7 @@ class Node:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """One text of the config as people read it."""
 

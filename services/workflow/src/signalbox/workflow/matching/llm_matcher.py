@@ -1,12 +1,12 @@
 """Understanding by model: a structured answer that names one intent, or none, with its parameters."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from pydantic import Field, ValidationError
 
 from signalbox.common.clients import CallLabels, GatewayClient
+from signalbox.common.record import record
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.config import Intent
 from signalbox.contracts.context import CallContext
@@ -28,7 +28,7 @@ class LlmDecision(WireModel):
     parameters: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LlmMatch:
     """A model's decision, its intent checked against the config."""
 

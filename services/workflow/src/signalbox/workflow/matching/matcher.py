@@ -1,10 +1,11 @@
 """The order of cost: rules (microseconds), then a model."""
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.common.rules import normalise
 from signalbox.contracts.config import Intent
 from signalbox.contracts.context import CallContext
@@ -22,7 +23,7 @@ _DEFAULT_ACCEPT = 0.5
 """Confidence from which a model's decision is routed, where the snapshot was built without a threshold."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decided:
     """What a message means. Without an intent nothing fitted; ``failure`` says why a stage could not be asked."""
 

@@ -1,15 +1,15 @@
 """Rules: every pattern and keyword of a snapshot in one compiled set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from signalbox.common.record import record
 from signalbox.common.rules import CompiledRules, Rule, RuleEngine, keyword_rule
 from signalbox.contracts.config import Intent
 from signalbox.workflow.matching.parameters import ParameterReader
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RuleHit:
     """The intent whose rule won, and the parameters that the message gave."""
 

@@ -1,15 +1,15 @@
 """Limits in this process; the same arithmetic as ``redis/lua/limits.lua``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from signalbox.common.cache.limits import bucket_width_us, check_actuals, check_requests, new_token
 from signalbox.common.cache.memory.counters import Counter, ParallelUnits, WindowUnits
 from signalbox.common.cache.memory.expiries import Expiries
 from signalbox.common.cache.ports import NEVER_MS, LimitRequest, Reservation
+from signalbox.common.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Taken:
     counter: Counter
     place: int | str

@@ -6,11 +6,12 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from signalbox.common.cache.ports import CacheUrlError
+from signalbox.common.record import record
 
 DEFAULT_PORT = 6379
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RedisAddress:
     """One server and the way to log in. `tls` is None for plain TCP; `password` never shows in a repr."""
 

@@ -1,11 +1,12 @@
 """The Lua scripts beside this module; each makes one port operation one atomic round trip."""
 
-from dataclasses import dataclass
 from hashlib import sha1
 from importlib.resources import files
 
+from signalbox.common.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Script:
     """A script and the SHA-1 by which EVALSHA names it."""
 

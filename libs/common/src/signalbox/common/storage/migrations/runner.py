@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.common.storage.errors import DatabaseInUse, MigrationFailed, StorageUnavailable
 from signalbox.common.storage.migrations.sources import MigrationSource
 from signalbox.common.storage.migrations.targets import MigrationTarget, target_of
@@ -18,7 +18,7 @@ PROGRESS_EVERY_S = 5.0
 Report = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Migrated:
     """What `migrate` found and left."""
 

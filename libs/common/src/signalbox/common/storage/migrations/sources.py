@@ -2,17 +2,17 @@
 
 import importlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from signalbox.common.installed import registered
+from signalbox.common.record import record
 
 GROUP = "signalbox.migrations"
 SQLITE_SCRIPT = "sqlite.sql"
 _REVISION = re.compile(r"^\d{4}$")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MigrationSource:
     """The migrations of one service: ``package`` is importable, as ``signalbox.workflow.migrations``."""
 

@@ -18,6 +18,7 @@ from psycopg.pq import ConnStatus, ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.common.storage.errors import StorageUnavailable
 from signalbox.common.storage.postgres.failures import RepeatWrite, failure_of
 from signalbox.common.storage.postgres.queries import Query
@@ -30,7 +31,7 @@ Rows = list[dict[str, Any]]
 _PREPARING = -1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Command:
     """A query with its encoded parameters."""
 

@@ -4,10 +4,10 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from signalbox.common.record import record
 from signalbox.common.storage.errors import StorageUnavailable
 from signalbox.common.storage.ports import Dialect, Params, Row, Statement, Write
 from signalbox.common.storage.sqlite.lock import FileLock
@@ -22,7 +22,7 @@ _PING = Statement("SELECT 1 AS one")
 _NO_PARAMS: Params = {}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Threads:
     loop: asyncio.AbstractEventLoop
     writer: GroupWriter

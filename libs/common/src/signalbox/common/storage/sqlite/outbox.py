@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from collections import deque
-from dataclasses import dataclass
 from typing import Any
 
+from signalbox.common.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Outcome:
     """What a future is to get: ``value``, or ``failure`` when there is one."""
 

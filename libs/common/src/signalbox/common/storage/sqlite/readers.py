@@ -5,16 +5,16 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.common.storage.ports import Row
 from signalbox.common.storage.sqlite.failures import failure_of
 from signalbox.common.storage.sqlite.outbox import Outbox, Outcome
 from signalbox.common.storage.sqlite.session import Step, run_step
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReadJob:
     """A statement and who waits for its rows."""
 

@@ -2,10 +2,10 @@
 
 import json
 import sqlite3
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from signalbox.common.record import record
 from signalbox.common.storage.errors import NotStorable, PreconditionFailed, StorageUnavailable
 from signalbox.common.storage.ports import Params, Row, Statement
 
@@ -14,7 +14,7 @@ _STATEMENT_CACHE = 512
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One statement with what sqlite3 binds, and the number of rows it must change."""
 

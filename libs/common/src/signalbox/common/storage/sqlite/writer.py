@@ -8,9 +8,9 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.common.storage.ports import Row
 from signalbox.common.storage.sqlite.failures import failure_of
 from signalbox.common.storage.sqlite.outbox import Outbox, Outcome
@@ -19,7 +19,7 @@ from signalbox.common.storage.sqlite.session import Step, run_step
 MAX_GROUP = 256
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WriteJob:
     """A list of statements and who waits for it."""
 
