@@ -28,6 +28,7 @@ from signalbox.llm_gateway.front import (
 from signalbox.llm_gateway.lane.gate import Passed
 from signalbox.llm_gateway.lane.head import answer_head
 from signalbox.llm_gateway.ports import Operation
+from signalbox.llm_gateway.protocol import DONE
 
 _LOG = logging.getLogger(__name__)
 
@@ -90,6 +91,8 @@ class Exchange(RequestResponseCycle):
         self._server_headers = default_headers
         self._started = time.perf_counter()
         self._status = _CLIENT_LEFT
+        self._held = b""
+        """What goes out at the end of this turn of the loop."""
         self._task: asyncio.Task[None] | None = None
 
     def begin(
@@ -100,6 +103,7 @@ class Exchange(RequestResponseCycle):
         on_end: Callable[[], None],
     ) -> None:
         """The request is whole: answer it in a task, which the server ends if it must; then call ``on_end``."""
+        self._loop = loop
         self.transport = transport
         self.on_response = on_end
         self._tasks = tasks
@@ -154,24 +158,43 @@ class Exchange(RequestResponseCycle):
             await self._stream(response, response.body)
 
     def _send(self, response: ModelResponse, body: bytes) -> None:
-        head = self._head(response, len(body))
-        self.transport.write(head + body)
+        self._write(self._head(response, len(body)) + body)
         self._complete()
 
     async def _stream(self, response: ModelResponse, chunks: ByteStream) -> None:
-        flow, write = self.flow, self.transport.write
-        write(self._head(response, None))
+        self._hold(self._head(response, None))
         try:
             async for chunk in chunks:
-                if flow.write_paused:
+                if self.flow.write_paused:
                     # The client reads slowly: the provider is read no faster.
-                    await flow.drain()
-                if chunk:
-                    write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                    await self.flow.drain()
+                if not chunk:
+                    continue
+                framed = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+                if chunk.endswith(DONE):
+                    self._hold(framed)
+                else:
+                    self._write(framed)
         finally:
             await chunks.aclose()
-        write(b"0\r\n\r\n")
+        self._write(b"0\r\n\r\n")
         self._complete()
+
+    # A write is a system call: a head goes out with the first chunk and the end with the last one, if they come in the
+    # same turn of the loop, and else at its end.
+
+    def _hold(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._release)
+        self._held += data
+
+    def _release(self) -> None:
+        if self._held:
+            self._write(b"")
+
+    def _write(self, data: bytes) -> None:
+        held, self._held = self._held, b""
+        self.transport.write(held + data if held else data)
 
     def _head(self, response: ModelResponse, size: int | None) -> bytes:
         headers = {**response.headers, names.REQUEST_ID: self._request_id}
@@ -197,4 +220,5 @@ class Exchange(RequestResponseCycle):
             response = refused(error)
             self._send(response, cast("bytes", response.body))
         else:
+            self._release()
             self.transport.close()
