@@ -45,6 +45,8 @@ class RequestContext:
 
     request_id: str
     deadline: Deadline
+    trace_id: str | None = None
+    """In hex, for a request that no span is made for; else its span has it."""
 
 
 _current: ContextVar[RequestContext | None] = ContextVar("signalbox_request", default=None)

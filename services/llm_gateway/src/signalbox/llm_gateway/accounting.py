@@ -2,15 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from signalbox.common.errors import SignalboxError
-from signalbox.common.telemetry.tracing import current_trace_id, records
+from signalbox.common.telemetry.tracing import records
 from signalbox.llm_gateway.admission import Opening, Ticket
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout
@@ -59,11 +58,11 @@ class AttemptAccount:
     @property
     def cost_pico(self) -> int | None:
         """What it cost, in 10^-12 units; None without a price, or where the tokens were not reported."""
-        if self._price is None:
+        if self.row is not None:
+            return None if self.row.estimated else self.row.cost_pico
+        if self._price is None or self._tokens is None:
             return None
-        if self._tokens is not None:
-            return self._price.cost_pico(self._tokens)
-        return None if self.row is None or self.row.estimated else self.row.cost_pico
+        return self._price.cost_pico(self._tokens)
 
     @property
     def currency(self) -> str | None:
@@ -139,7 +138,6 @@ class CallAccount:
         self._opening = opening
         self._ticket = ticket
         self._streamed = streamed
-        self._trace_id = current_trace_id()
         self._started = time.monotonic()
         self._attempts: list[AttemptAccount] = []
         self._finished = False
@@ -155,6 +153,9 @@ class CallAccount:
     @property
     def cost(self) -> str | None:
         """What the attempts cost together, such as ``0.00012 USD``; None when one has no price or no report."""
+        if len(self._attempts) == 1:
+            pico = self._attempts[0].cost_pico
+            return None if pico is None else f"{money(pico)} {self._attempts[0].currency}"
         costs = [attempt.cost_pico for attempt in self._attempts]
         currencies = {attempt.currency for attempt in self._attempts}
         if len(currencies) != 1 or None in costs:
@@ -190,20 +191,14 @@ class CallAccount:
             },
         )
 
-    @contextmanager
-    def failing(self) -> Iterator[None]:
-        """Close the account when the body raises; when it does not, whoever goes on closes it."""
-        try:
-            yield
-        except asyncio.CancelledError:
-            self.finish("aborted", _CLIENT_LEFT, "client_left")
-            raise
-        except SignalboxError as error:
+    def failed(self, error: BaseException) -> None:
+        """The call was not answered, for whatever reason."""
+        if isinstance(error, SignalboxError):
             self.fail(error)
-            raise
-        except BaseException:
+        elif isinstance(error, asyncio.CancelledError):
+            self.abort()
+        else:
             self.finish("error", 500, "internal_error")
-            raise
 
     def fail(self, error: SignalboxError) -> None:
         """The call ended with an error."""
@@ -253,7 +248,7 @@ class CallAccount:
             error_code=None if code is None else storable(code),
             latency_ms=int((time.monotonic() - self._started) * 1000),
             first_token_ms=int((min(first) - self._started) * 1000) if self._streamed and first else None,
-            trace_id=self._trace_id,
+            trace_id=self._opening.trace_id,
             created_at=self._opening.created_at,
             attempts=rows,
         )

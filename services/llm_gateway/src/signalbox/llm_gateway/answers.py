@@ -8,7 +8,7 @@ from typing import Self
 from signalbox.llm_gateway.accounting import CallAccount
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WholeAnswer:
     """Body and headers of a 200 answer."""
 

@@ -17,7 +17,7 @@ from signalbox.llm_gateway.records import Labels
 from signalbox.llm_gateway.routing.plan import Plan
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Caller:
     """Who calls, why, and until when (None: as long as the deployment allows)."""
 
@@ -31,7 +31,7 @@ class Caller:
         return self.principal.may(Scope.SERVICE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One admitted call: what is asked, by whom, who may answer it, and the books that are kept of it."""
 

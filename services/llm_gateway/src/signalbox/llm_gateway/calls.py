@@ -5,6 +5,7 @@ from typing import cast
 from opentelemetry import trace
 
 from signalbox.common.ids import new_id, now_ms
+from signalbox.common.telemetry import current_trace_id
 from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Admission, Opening
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
@@ -61,8 +62,11 @@ class ModelCalls:
         await self._ledger.admit()
         plan = await self._planner.plan(body.model, operation)
         call = await self._admitted(body, caller, operation, plan)
-        with call.account.failing():
+        try:
             return await self._answering.answer(call)
+        except BaseException as error:
+            call.account.failed(error)
+            raise
 
     async def _admitted(self, body: RequestBody, caller: Caller, operation: Operation, plan: Plan) -> Call:
         request = asked(
@@ -81,6 +85,7 @@ class ModelCalls:
             created_at=now_ms(),
             deadline=caller.deadline,
             priority=caller.principal.priority,
+            trace_id=current_trace_id(),
         )
         ticket = await self._admission.admit(opening)
         account = CallAccount(self._ledger, self._tracer, opening, ticket, streamed=body.stream)

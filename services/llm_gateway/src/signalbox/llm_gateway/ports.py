@@ -12,7 +12,7 @@ from signalbox.llm_gateway.records import LedgerCall
 Operation = Literal["chat/completions", "embeddings"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamRequest:
     """One attempt: ``body`` is a request in OpenAI's protocol that already names the provider's model."""
 
@@ -23,7 +23,7 @@ class UpstreamRequest:
     """Seconds for the whole attempt, streams included."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamAnswer:
     """A whole answer in OpenAI's protocol; header names are lower-case."""
 
@@ -32,7 +32,7 @@ class UpstreamAnswer:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UpstreamStream:
     """An answer whose body is read as it comes. An error answer is read with ``read``.
 

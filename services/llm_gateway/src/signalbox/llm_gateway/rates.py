@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from signalbox.llm_gateway.protocol import Tokens
 
-PICO = Decimal(10) ** 12
+_PICO = 10**12
+PICO = Decimal(_PICO)
 """The ledger keeps money as integers of 10^-12 units of a currency."""
 
 _MILLION = Decimal(1_000_000)
@@ -93,8 +94,28 @@ class Price:
     tiers: tuple[tuple[int, Rates], ...] = ()
     request: Decimal = Decimal(0)
 
+    # Most prices are whole numbers of 10^-12 units, and most calls use nothing but text: these need no decimals.
+
+    @cached_property
+    def _plain(self) -> tuple[int, int, int] | None:
+        return self._integers(self.rates.input, self.rates.output)
+
+    @cached_property
+    def _dearest_text(self) -> tuple[int, int, int] | None:
+        return self._integers(self.rates.dearest_text_input, self.rates.dearest_text_output)
+
+    def _integers(self, given: Decimal, taken: Decimal) -> tuple[int, int, int] | None:
+        """The prices of a token in and out and of the request in 10^-12 units, where that says it all."""
+        each = [value * PICO for value in (given, taken, self.request)]
+        if self.tiers or any(value != value.to_integral_value() for value in each):
+            return None
+        return int(each[0]), int(each[1]), int(each[2])
+
     def cost_pico(self, tokens: Tokens) -> int:
         """The cost of one answered attempt, in 10^-12 units of the currency."""
+        plain = self._plain
+        if plain is not None and not tokens.has_parts:
+            return tokens.input * plain[0] + tokens.output * plain[1] + plain[2]
         rates = self.rates
         for threshold, tier in self.tiers:
             if tokens.input > threshold:
@@ -106,6 +127,9 @@ class Price:
 
         ``text_only``: whether all of the output is text. A tier may be cheaper than what is below it.
         """
+        plain = self._dearest_text
+        if plain is not None and text_only and not media:
+            return text * plain[0] + output * plain[1] + plain[2]
         dearest = Decimal(0)
         for threshold, rates in ((0, self.rates), *self.tiers):
             if threshold and text + media <= threshold:
@@ -183,8 +207,8 @@ class PriceSpec(RateSpec):
 
 def money(pico: int) -> str:
     """An amount in units of its currency, without an exponent or superfluous zeros."""
-    text = f"{Decimal(pico) / PICO:.12f}".rstrip("0")
-    return text + "0" if text.endswith(".") else text
+    whole, part = divmod(pico, _PICO)
+    return f"{whole}.{part:012d}".rstrip("0") if part else f"{whole}.0"
 
 
 def _each(total: int, rate: Decimal, parts: tuple[tuple[int, Decimal | None], ...]) -> Decimal:

@@ -61,7 +61,7 @@ _NO_LABELS = Labels()
 _LABELS = (names.WORKFLOW_ID, names.SESSION_ID, names.SKILL_ID, names.PURPOSE, names.USER_ID)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LedgerAttempt:
     """One attempt at one provider. ``cost_pico`` is None where the deployment has no price."""
 
@@ -78,7 +78,7 @@ class LedgerAttempt:
     latency_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LedgerCall:
     """One call. Tokens and cost are the sums of its attempts'.
 
@@ -130,4 +130,5 @@ def _purpose(said: str | None) -> Purpose:
 
 def storable(text: str, limit: int = _MAX_LABEL) -> str:
     """The text without what no database column can hold, cut at ``limit`` characters."""
-    return _UNSTORABLE.sub("", text)[:limit]
+    # What can be printed holds nothing of the kind, which is quickly seen.
+    return (text if text.isprintable() else _UNSTORABLE.sub("", text))[:limit]

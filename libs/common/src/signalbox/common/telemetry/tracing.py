@@ -4,14 +4,16 @@ Without an exporter no span is recorded, but every request still has a trace id,
 ``traceparent`` (W3C Trace Context), logged, and stored with the turn.
 """
 
+import os
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach
+from opentelemetry.context import Context
 from opentelemetry.trace import format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from signalbox.common.context import current_request
 from signalbox.common.settings import CommonSettings
 from signalbox.common.telemetry.unrecorded import UnrecordedTracer
 from signalbox.contracts import headers as names
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from signalbox.common.telemetry.recording import Recording
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-_NOBODY = Context()
 
 
 class Tracing:
@@ -78,13 +79,19 @@ def records(tracer: trace.Tracer) -> bool:
     return not isinstance(tracer, UnrecordedTracer)
 
 
-def enter_trace(tracer: trace.Tracer, headers: Mapping[str, str]) -> None:
-    """Be in the trace that a request carries, or in a new one, until the task ends: for tracers that record nothing."""
-    parent = extract_context(headers) if names.TRACEPARENT in headers else _NOBODY
-    attach(trace.set_span_in_context(tracer.start_span("", parent), parent))
+def unrecorded_trace_id(headers: Mapping[str, str]) -> str:
+    """The id of the trace that a request carries, or of a new one, where no span is made for the request."""
+    if names.TRACEPARENT in headers:
+        carried = trace.get_current_span(extract_context(headers)).get_span_context()
+        if carried.is_valid:
+            return format_trace_id(carried.trace_id)
+    return os.urandom(16).hex()
 
 
 def current_trace_id() -> str | None:
     """The trace id in hex, or None outside of a trace."""
+    request = current_request()
+    if request is not None and request.trace_id is not None:
+        return request.trace_id
     context = trace.get_current_span().get_span_context()
     return format_trace_id(context.trace_id) if context.is_valid else None

@@ -28,7 +28,7 @@ class Answer(Enum):
     """Budgets are being counted anew after what counts was emptied."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
     """The answer to a reservation. ``over`` are granted soft budgets that are exceeded now."""
 
@@ -38,7 +38,7 @@ class Verdict:
     over: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Amounts:
     """What a call uses: tokens, and 10^-9 units of money, rounded up."""
 
@@ -46,7 +46,7 @@ class Amounts:
     nano: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Used:
     """What a call used in all, and the tokens of each extension, in the order in which they were reserved."""
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 
-from signalbox.common.telemetry import current_trace_id
 from signalbox.llm_gateway.admission.ports import Opening
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall, storable
@@ -38,7 +37,7 @@ def abandoned(opening: Opening) -> LedgerCall:
         error_code=GATEWAY_DIED,
         latency_ms=0,
         first_token_ms=None,
-        trace_id=current_trace_id(),
+        trace_id=opening.trace_id,
         created_at=opening.created_at,
         reaped=True,
     )

@@ -10,7 +10,7 @@ from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.records import Labels, LedgerCall
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Opening:
     """A call that asks to be admitted: who makes it, for what, and what it may use at most."""
 
@@ -26,6 +26,7 @@ class Opening:
     deadline: Deadline | None
     priority: int = 0
     """Of calls that wait for a limit, those with the larger number are admitted first."""
+    trace_id: str | None = None
 
 
 class Ticket(Protocol):

@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from signalbox.common.context import enter_request
 from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.common.telemetry.metrics import Metrics, RouteMetrics
-from signalbox.common.telemetry.tracing import enter_trace, records
+from signalbox.common.telemetry.tracing import records, unrecorded_trace_id
 from signalbox.common.web.middleware import describe_request, server_span
 from signalbox.common.web.request_head import request_context
 from signalbox.contracts import headers as names
@@ -126,7 +126,7 @@ class Exchange(RequestResponseCycle):
             if self._answering.records:
                 await self._answer_traced()
             else:
-                enter_trace(self._answering.tracer, self._passed.headers)
+                context.trace_id = unrecorded_trace_id(self._passed.headers)
                 await self._answer()
         except asyncio.CancelledError:
             self._cancelled()

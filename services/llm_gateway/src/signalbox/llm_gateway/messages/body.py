@@ -7,7 +7,7 @@ from signalbox.llm_gateway.protocol import Extensions
 from signalbox.llm_gateway.translation.body import WrittenBody
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MessagesBody(WrittenBody):
     """A chat request with what Anthropic's protocol has beyond OpenAI's, where the provider knows it."""
 

@@ -40,6 +40,8 @@ class Prices:
     def __init__(self, map_file: Path | None = None) -> None:
         self._map_file = map_file
         self._known: dict[tuple[str, ...], Terms] = {}
+        self._terms: dict[int, tuple[Deployment, Terms]] = {}
+        """By the deployment's identity: comparing its fields would cost more than looking it up anew."""
         self._reading = asyncio.Lock()
 
     async def of(self, deployment: Deployment) -> Price | None:
@@ -48,6 +50,16 @@ class Prices:
 
     async def terms(self, deployment: Deployment) -> Terms:
         """What is known of a deployment; nothing is read for one that was asked for before."""
+        known = self._terms.get(id(deployment))
+        if known is not None and known[0] is deployment:
+            return known[1]
+        if len(self._terms) >= _MAX_KNOWN:
+            self._terms.clear()
+        terms = await self._find(deployment)
+        self._terms[id(deployment)] = deployment, terms
+        return terms
+
+    async def _find(self, deployment: Deployment) -> Terms:
         declared = deployment.price
         names = _names(deployment)
         mapped = await self._mapped(names, deployment) if names else _NOTHING

@@ -20,7 +20,7 @@ _MAX_CHOICES = 128
 """What OpenAI's API allows for ``n``; a larger one is refused by the provider."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Asked:
     """How large a request is, whatever answers it.
 
@@ -38,7 +38,7 @@ class Asked:
     """Whether the output is text alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WorstCase:
     """Of one attempt at the dearest deployment that may answer.
 
@@ -96,13 +96,13 @@ def asked(body: RequestBody, *, answers: bool, default_output: int | None = None
 
 def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -> WorstCase:
     """The worst case of a request that any of ``candidates``, never empty, may answer."""
-    bound = estimate = Tokens()
+    text = request.text_bytes
+    most_media = most_output = 0
     cost, currency, unknown = 0, None, None
     for deployment, terms in candidates:
         media = request.images * deployment.image_tokens + request.audios * deployment.audio_tokens
         output = _output(request, deployment.max_output_tokens or terms.max_output)
-        bound = _larger(bound, request.text_bytes + media, output)
-        estimate = _larger(estimate, estimated_tokens(request.text_bytes) + media, output)
+        most_media, most_output = max(most_media, media), max(most_output, output)
         price = terms.price
         if price is None:
             if deployment.cost != "unknown":
@@ -111,8 +111,10 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
         if currency not in {None, price.currency}:
             unknown = f"its deployments have prices in {currency} and {price.currency}"
         currency = price.currency
-        at_most = price.at_most_pico(request.text_bytes, media, output, text_only=request.text_only)
+        at_most = price.at_most_pico(text, media, output, text_only=request.text_only)
         cost = max(cost, at_most)
+    bound = Tokens(text + most_media, most_output)
+    estimate = Tokens(estimated_tokens(text) + most_media, most_output)
     if unknown is not None:
         return WorstCase(bound, None, None, estimate, unknown)
     return WorstCase(bound, cost, currency, estimate)
@@ -122,10 +124,6 @@ def _output(request: Asked, models_own: int | None) -> int:
     if not request.answers:
         return 0
     return request.choices * (request.output_cap or models_own or UNCAPPED_OUTPUT)
-
-
-def _larger(tokens: Tokens, taken: int, given: int) -> Tokens:
-    return Tokens(input=max(tokens.input, taken), output=max(tokens.output, given))
 
 
 def _parts(messages: Any) -> Iterable[dict[str, Any]]:

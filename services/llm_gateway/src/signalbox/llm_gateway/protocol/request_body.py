@@ -17,7 +17,7 @@ COMMON_EXTENSIONS: Extensions = frozenset({"max_tokens"})
 _MODEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class RequestBody:
     """A chat or embeddings request as it came: ``raw`` bytes, and ``fields`` read from them, never changed."""
 

@@ -17,7 +17,7 @@ _ANTHROPIC_READ = "cache_read_input_tokens"
 _ANTHROPIC_WRITTEN = "cache_creation_input_tokens"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Tokens:
     """Tokens of one attempt. ``input`` and ``output`` are totals; the other kinds are parts of them."""
 
@@ -46,24 +46,42 @@ class Tokens:
         if reasoning and _count(usage.get("total_tokens")) == given + taken + reasoning:
             taken += reasoning
         # The same tokens under the names of several providers: the first that counts any.
-        cached = prompt.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get(_ANTHROPIC_READ)
-        written = (
+        cached = _first(
+            prompt.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get(_ANTHROPIC_READ)
+        )
+        written = _first(
             prompt.get("cache_creation_tokens"),
             prompt.get("cache_write_tokens"),
             usage.get(_ANTHROPIC_WRITTEN),
         )
+        if not prompt and not completion:
+            return cls(given, taken, cached, written)
         kept = _mapping(prompt.get("cache_creation_token_details"))
         return cls(
             input=given,
             output=taken,
-            cached=_first(cached),
-            cache_write=_first(written),
+            cached=cached,
+            cache_write=written,
             cache_write_1h=_count(kept.get("ephemeral_1h_input_tokens")),
             audio_input=_count(prompt.get("audio_tokens")),
             audio_output=_count(completion.get("audio_tokens")),
             image_input=_count(prompt.get("image_tokens")),
             image_output=_count(completion.get("image_tokens")),
             reasoning=reasoning,
+        )
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether anything but the totals is counted."""
+        return bool(
+            self.cached
+            or self.cache_write
+            or self.audio_input
+            or self.audio_output
+            or self.reasoning
+            or self.cache_write_1h
+            or self.image_input
+            or self.image_output
         )
 
     def __add__(self, other: "Tokens") -> "Tokens":
@@ -84,8 +102,9 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+    # The class itself, as a bool is an int too.
+    return value if value.__class__ is int and value > 0 else 0
 
 
-def _first(values: tuple[Any, ...]) -> int:
-    return next((count for count in map(_count, values) if count), 0)
+def _first(first: Any, second: Any, third: Any) -> int:
+    return _count(first) or _count(second) or _count(third)

@@ -10,7 +10,7 @@ OPENAI_ONLY = ("prompt_cache_key", "safety_identifier", "service_tier", "verbosi
 """Members of both of OpenAI's APIs that other providers refuse or do not know."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResponsesBody(WrittenBody):
     """A chat request with what OpenAI's own API has beyond what its protocol means elsewhere."""
 

@@ -18,7 +18,7 @@ _LONGEST_BACKOFF_S = 10.0
 _RETRY_AFTER_JITTER = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Turn:
     """Whose turn it is, as a deployment of ``group``'s model, and after how many seconds."""
 

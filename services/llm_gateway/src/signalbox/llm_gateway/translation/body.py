@@ -8,7 +8,7 @@ import orjson
 from signalbox.llm_gateway.protocol import COMMON_EXTENSIONS, Extensions, RequestBody, cap_name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WrittenBody(RequestBody):
     """A chat request with all that was asked for; what a provider does not know is left out on the way to it.
 
