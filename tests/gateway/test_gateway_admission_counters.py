@@ -215,7 +215,7 @@ async def test_a_call_is_paid_in_the_window_in_which_it_began(counting):
     await counting.go_to(first.end_ms * 1000)
     second = budget(100, counting.clock, "hour")
     await granted(counting, asked(second), Amounts(0, 50))
-    extended = await counting.counters.extend(call_id, asked(first), Amounts(0, 40))
+    extended = await counting.counters.extend(call_id, 1, asked(first), Amounts(0, 40))
     assert extended.answer is Answer.GRANTED
     counting.counters.settle(call_id, used(0, 100, 0), b"{}")
     await granted(counting, asked(second), Amounts(0, 50))
@@ -227,9 +227,9 @@ async def test_an_extension_is_settled_with_its_call(counting):
     deployment = tokens(100)
     call_id = await granted(counting, asked(parallel(1), day), Amounts(0, 400))
     more = asked(deployment, day)
-    assert (await counting.counters.extend(call_id, more, Amounts(60, 300))).answer is Answer.GRANTED
-    assert (await counting.counters.extend(call_id, more, Amounts(60, 10))).answer is Answer.REFUSED
-    assert (await counting.counters.extend(call_id, more, Amounts(40, 301))).answer is Answer.REFUSED
+    assert (await counting.counters.extend(call_id, 1, more, Amounts(60, 300))).answer is Answer.GRANTED
+    assert (await counting.counters.extend(call_id, 2, more, Amounts(60, 10))).answer is Answer.REFUSED
+    assert (await counting.counters.extend(call_id, 3, more, Amounts(40, 301))).answer is Answer.REFUSED
     counting.counters.settle(call_id, used(0, 500, 30), b"{}")
     await granted(counting, asked(parallel(1), deployment, day), Amounts(70, 500))
     assert (await reserve(counting, asked(day), Amounts(0, 1))).answer is Answer.REFUSED

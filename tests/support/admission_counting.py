@@ -76,7 +76,10 @@ async def in_redis(url: str, *, real_clock: bool = False) -> Counting:
         return counters
 
     await publish()
-    return Counting(await another(), clock, publish, another, client, prefix)
+    counters = await another()
+    await counters.beat(10_000)
+    await counters.open_budgets()
+    return Counting(counters, clock, publish, another, client, prefix)
 
 
 async def _told(client: RedisClient, script: Script, clock: str) -> Script:

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import NamedTuple
 
 from fastapi import FastAPI, Response
@@ -19,12 +19,13 @@ from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.storage import Database
 from signalbox.common.telemetry import Metrics
-from signalbox.common.web import ServiceParts, create_service_app, problem_response
+from signalbox.common.web import ReadyCheck, ServiceParts, create_service_app, problem_response
 from signalbox.llm_gateway.admission import Admission
-from signalbox.llm_gateway.admission.counters import Counters
 from signalbox.llm_gateway.admission.demands import Demands
 from signalbox.llm_gateway.admission.limited import LimitedAdmission
 from signalbox.llm_gateway.admission.memory import MemoryCounters
+from signalbox.llm_gateway.admission.metrics import AdmissionMetrics
+from signalbox.llm_gateway.admission.processes import DatabaseProcesses
 from signalbox.llm_gateway.admission.seeding import Seeding
 from signalbox.llm_gateway.admission.spending import LedgerSpending
 from signalbox.llm_gateway.attempts import Attempts
@@ -74,13 +75,15 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     authenticator = platform.authenticator("llm_gateway")
     feed = _feed(settings, platform, authenticator)
     database = platform.database("llm_gateway")
-    limits = _limits(settings, database)
+    metrics = Metrics("llm_gateway")
+    limits = _limits(settings, database, metrics)
     ledger = _ledger(settings, database, limits.admission)
     http = ProviderHttp()
     credentials = Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
     prices, tracer = Prices(), platform.tracing.tracer("llm_gateway")
     planner = Planner(catalog, prices, routes_for(settings, catalog.declared))
+    metrics.registry.register(CircuitCollector(planner.health))
     attempts = Attempts(catalog, _upstreams(http, credentials), prices)
     calls = ModelCalls(planner, prices, limits.admission, ledger, tracer, attempts)
     responses = _responses(settings, database, calls)
@@ -90,7 +93,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
         async with AsyncExitStack() as stack:
             if own:
                 await stack.enter_async_context(platform)
-            stack.push_async_callback(limits.close)
+            await stack.enter_async_context(limits.running())
             await ledger.start()
             stack.push_async_callback(ledger.close)
             stack.push_async_callback(http.close)
@@ -114,9 +117,9 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             authenticator=authenticator,
             routers=[router, messages_router, responses_router],
             lifespan=lifespan,
-            ready_checks={"database": database.ping},
+            ready_checks={"database": database.ping, **limits.checks},
+            metrics=metrics,
             error_response=_error_response,
-            metrics=_metrics(planner),
         )
     )
     _open_fronts(app, settings, calls, tracer)
@@ -137,34 +140,43 @@ def _feed(settings: GatewaySettings, platform: Platform, authenticator: Authenti
 
 
 class _Limits(NamedTuple):
-    """What admits calls, and how it ends."""
+    """What admits calls, what runs beside it, and whether it can count."""
 
     admission: Admission
-    close: Callable[[], Awaitable[None]]
+    running: Callable[[], AbstractAsyncContextManager[None]]
+    checks: Mapping[str, ReadyCheck]
 
 
-def _limits(settings: GatewaySettings, database: Database) -> _Limits:
-    counters: Counters
-    if settings.redis_url is None:
-        counters = MemoryCounters()
-        close = counters.close
-    else:
-        # Imported here, so that a process without Redis starts sooner.
-        from signalbox.common.cache.redis.address import parse_url  # noqa: PLC0415
-        from signalbox.common.cache.redis.client import RedisClient  # noqa: PLC0415
-        from signalbox.llm_gateway.admission.redis import RedisCounters  # noqa: PLC0415
-
-        client = RedisClient(parse_url(settings.redis_url), timeout_s=1.0)
-        counters = shared = RedisCounters(client, f"llm_gateway-{secrets.token_hex(8)}")
-
-        async def close() -> None:
-            await shared.close()
-            await client.close()
-
+def _limits(settings: GatewaySettings, database: Database, metrics: Metrics) -> _Limits:
     file = settings.gateway_file()
     policies = PolicySet(1, tuple(file.limits), tuple(file.budgets), tuple(file.tenants))
-    seeding = Seeding(counters, LedgerSpending(database))
-    return _Limits(LimitedAdmission(Demands(lambda: policies), counters, seeding), close)
+    demands, spending = Demands(lambda: policies), LedgerSpending(database)
+    shown = AdmissionMetrics(metrics.registry)
+    if settings.redis_url is None:
+        alone = MemoryCounters()
+        admission = LimitedAdmission(demands, alone, Seeding(alone, spending), shown)
+        return _Limits(admission, nullcontext, {})
+    # Imported here, so that a process without Redis starts sooner.
+    from signalbox.common.cache.redis.address import parse_url  # noqa: PLC0415
+    from signalbox.common.cache.redis.client import RedisClient  # noqa: PLC0415
+    from signalbox.llm_gateway.admission.redis import Keeper, RedisCounters  # noqa: PLC0415
+
+    client = RedisClient(parse_url(settings.redis_url), timeout_s=1.0)
+    counters = RedisCounters(client, f"llm_gateway-{secrets.token_hex(8)}", on_turn=shown.turns.observe)
+    processes = DatabaseProcesses(database, now_ms)
+    keeper = Keeper(counters, processes, LedgerRepository(database), silent_s=settings.llm_silent_s)
+
+    @asynccontextmanager
+    async def running() -> AsyncIterator[None]:
+        await keeper.start()
+        try:
+            yield
+        finally:
+            await keeper.stop()
+            await client.close()
+
+    admission = LimitedAdmission(demands, counters, Seeding(counters, spending, keeper.opened), shown)
+    return _Limits(admission, running, {"limits": keeper.ready})
 
 
 def _open_fronts(app: FastAPI, settings: GatewaySettings, calls: ModelCalls, tracer: trace.Tracer) -> None:
@@ -180,12 +192,6 @@ def _ledger(settings: GatewaySettings, database: Database, admission: Admission)
     return BatchedLedger(
         LedgerRepository(database), max_waiting=settings.ledger_max_waiting, on_written=admission.kept
     )
-
-
-def _metrics(planner: Planner) -> Metrics:
-    metrics = Metrics("llm_gateway")
-    metrics.registry.register(CircuitCollector(planner.health))
-    return metrics
 
 
 class _ResponseParts(NamedTuple):

@@ -56,6 +56,9 @@ class GatewaySettings(CommonSettings):
     ledger_max_waiting: int = Field(default=20_000, ge=1)
     """Ledger rows that may wait for the database; with more, calls are refused (503)."""
 
+    llm_silent_s: float = Field(default=10, ge=1, le=600)
+    """Seconds of silence after which the other replicas take a process for gone and close its calls."""
+
     def model_of(self, role: ModelRole) -> str | None:
         """The model that the operator chose for a role, if any."""
         own: dict[ModelRole, str | None] = {

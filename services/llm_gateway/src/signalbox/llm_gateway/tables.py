@@ -151,6 +151,14 @@ POLICY_VERSIONS = Table(
 """One row, of the system's tenant: counted up with every change of prices, limits and budgets, so that replicas see in
 one look whether they must read anew."""
 
+PROCESSES = Table(
+    "llm_processes",
+    METADATA,
+    Column("owner", Text, primary_key=True),
+    Column("heartbeat_at", BigInteger, nullable=False),
+)
+"""The processes that live, where they share a Redis: when it was emptied, it must hear of the calls of each."""
+
 RESPONSES = Table(
     "llm_responses",
     METADATA,

@@ -48,7 +48,7 @@ class Amounts:
 
 @dataclass(slots=True)
 class Used:
-    """What a call used in all, and the tokens of each extension, in the order in which they were reserved."""
+    """What a call used in all, and the tokens of each of its extensions."""
 
     amounts: Amounts
     extensions: tuple[int, ...] = ()
@@ -68,8 +68,8 @@ class Counters(Protocol):
         """
         ...
 
-    async def extend(self, call_id: str, demands: DemandSet, amounts: Amounts) -> Verdict:
-        """More for a call that is reserved. Raises as ``reserve`` does."""
+    async def extend(self, call_id: str, number: int, demands: DemandSet, amounts: Amounts) -> Verdict:
+        """More for a call that is reserved: its extension ``number``, from 1. Raises as ``reserve`` does."""
         ...
 
     def assume(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> None:

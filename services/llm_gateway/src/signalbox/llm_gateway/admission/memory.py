@@ -41,7 +41,6 @@ class MemoryCounters:
         self._budgets: dict[str, _Budget] = {}
         self._since: dict[str, int] = {}
         self._calls: dict[str, list[_Taken]] = {}
-        self._extensions: dict[str, int] = {}
         self._sweep_at = _SWEEP_AT
 
     def __len__(self) -> int:
@@ -59,13 +58,12 @@ class MemoryCounters:
             self._take(call_id, demands, amounts, now, 0)
         return verdict
 
-    async def extend(self, call_id: str, demands: DemandSet, amounts: Amounts) -> Verdict:
+    async def extend(self, call_id: str, number: int, demands: DemandSet, amounts: Amounts) -> Verdict:
         """See ``Counters.extend``."""
         now = self._now_us()
         verdict = self._obstacle(demands, amounts, now, extends=True)
         if verdict.answer is Answer.GRANTED:
-            self._extensions[call_id] = self._extensions.get(call_id, 0) + 1
-            self._take(call_id, demands, amounts, now, self._extensions[call_id])
+            self._take(call_id, demands, amounts, now, number)
         return verdict
 
     def assume(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> None:
@@ -186,7 +184,6 @@ class MemoryCounters:
             self._windows[demand.key].change(taken.place, actual - taken.amount, self._now_us())
 
     def _close(self, call_id: str) -> list[_Taken]:
-        self._extensions.pop(call_id, None)
         return self._calls.pop(call_id, [])
 
     def _window(self, demand: Demand) -> SlidingWindow:

@@ -1,6 +1,7 @@
 """Tells budgets what was spent before they were first counted."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from signalbox.common.errors import Unavailable
 from signalbox.llm_gateway.admission.counters import Counters
@@ -12,11 +13,17 @@ _PICO_IN_NANO = 1000
 
 
 class Seeding:
-    """Reads the ledger once for all calls that wait for a budget."""
+    """Reads the ledger once for all calls that wait for a budget.
 
-    def __init__(self, counters: Counters, spending: Spending) -> None:
+    ``opened`` returns when budgets are counted again after Redis was emptied.
+    """
+
+    def __init__(
+        self, counters: Counters, spending: Spending, opened: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._counters = counters
         self._spending = spending
+        self._opened = opened
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def seed(self, budget: Demand) -> None:
@@ -37,7 +44,8 @@ class Seeding:
         Raises:
             Unavailable: they are not soon.
         """
-        raise Unavailable("budgets are being counted anew")
+        if self._opened is not None:
+            await self._opened()
 
     async def _seed(self, budget: Demand) -> None:
         scope = budget.scope

@@ -1,4 +1,4 @@
--- All tables of llm_gateway at revision 0003, for a new SQLite file. Made from the revisions by
+-- All tables of llm_gateway at revision 0004, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_llm_gateway (
     version_num VARCHAR(32) NOT NULL,
@@ -133,4 +133,9 @@ CREATE TABLE llm_policy_versions (
     version BIGINT NOT NULL,
     PRIMARY KEY (tenant)
 );
-INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0003');
+CREATE TABLE llm_processes (
+    owner TEXT NOT NULL,
+    heartbeat_at BIGINT NOT NULL,
+    PRIMARY KEY (owner)
+);
+INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0004');

@@ -3,16 +3,24 @@
 import asyncio
 import logging
 import secrets
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from signalbox.common.cache import CacheUnavailable
 from signalbox.common.cache.redis.client import RedisClient
 from signalbox.common.cache.redis.scripts import load_script
 from signalbox.llm_gateway.admission.counters import Amounts, Answer, Used, Verdict
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
-from signalbox.llm_gateway.admission.redis.operations import Operation, arguments_of, verdict_of
+from signalbox.llm_gateway.admission.redis.operations import (
+    Operation,
+    Pulse,
+    arguments_of,
+    pulse_of,
+    verdict_of,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -28,6 +36,21 @@ GATHER_S = 0.02
 """How long the news that a call is in the ledger waits for others."""
 
 CLOSE_S = 2.0
+
+REAP = 200
+"""Calls of a process that is gone which are looked at in one round."""
+
+MAX_UNHEARD = 50_000
+"""What waits for Redis to hear it: a process that makes calls uncounted while Redis is away must not grow for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A call of a process that is gone: ``state`` is "o" open, "s" settled or "r" reaped; its row as bytes."""
+
+    call_id: str
+    state: str
+    row: bytes
 
 
 @dataclass(slots=True)
@@ -52,20 +75,33 @@ class RedisCounters:
 
     One script call is on its way at a time; what comes meanwhile goes with the next. What Redis must hear, such as
     settlements, is said again until it has. A Redis that was emptied is told of all calls that it must know.
+    ``on_turn`` is told how many seconds each script call took.
     """
 
-    def __init__(self, client: RedisClient, owner: str, *, prefix: str = PREFIX) -> None:
+    def __init__(
+        self,
+        client: RedisClient,
+        owner: str,
+        *,
+        prefix: str = PREFIX,
+        on_turn: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        self.owner = owner
         self._client = client
         self._prefix = prefix
-        self._owner = owner
-        self._keys = [f"{prefix}life", f"{prefix}calls:{owner}"]
+        self._on_turn = on_turn
+        self._keys = [f"{prefix}life", self._calls_of(owner), f"{prefix}processes"]
         self._turn = load_script("turn", package=__package__)
         self._begin = load_script("begin", package=__package__)
         self._seed = load_script("seed", package=__package__)
+        self._open = load_script("open", package=__package__)
+        self._abandoned = load_script("abandoned", package=__package__)
+        self._reap = load_script("reap", package=__package__)
         self._life: str | None = None
         self._queue: deque[Operation] = deque()
         self._calls: dict[str, _Known] = {}
         self._doubtful: set[str] = set()
+        self._overflows = False
         self._speaking = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -78,19 +114,21 @@ class RedisCounters:
         """See ``Counters.reserve``."""
         operation = Operation("A", call_id, (amounts.tokens, amounts.nano, record), demands)
         try:
-            return await self._ask(operation)
+            verdict: Verdict = await self._ask(operation)
         except asyncio.CancelledError:
             if operation.sent:
                 # It may be granted at this moment.
                 self._doubtful.add(call_id)
                 self.give_back(call_id)
             raise
+        return verdict
 
-    async def extend(self, call_id: str, demands: DemandSet, amounts: Amounts) -> Verdict:
+    async def extend(self, call_id: str, number: int, demands: DemandSet, amounts: Amounts) -> Verdict:
         """See ``Counters.extend``."""
         call = self._calls.get(call_id)
-        number = 1 if call is None else len(call.extensions) + 1
-        verdict = await self._ask(Operation("X", call_id, (amounts.tokens, amounts.nano, number), demands))
+        verdict: Verdict = await self._ask(
+            Operation("X", call_id, (amounts.tokens, amounts.nano, number), demands)
+        )
         if call is not None and verdict.answer is Answer.GRANTED:
             call.extensions.append(amounts)
         return verdict
@@ -98,6 +136,14 @@ class RedisCounters:
     def assume(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> None:
         """See ``Counters.assume``."""
         self._doubtful.discard(call_id)
+        if len(self._queue) >= MAX_UNHEARD:
+            if not self._overflows:
+                _LOG.error(
+                    "redis has been away for too long: calls of this time are in the ledger, but in no budget"
+                )
+            self._overflows = True
+            return
+        self._overflows = False
         call = self._calls[call_id] = _Known(demands, amounts, record)
         for operation in call.operations(call_id):
             self._say(operation)
@@ -132,20 +178,58 @@ class RedisCounters:
         key = self._prefix + budget.key
         return bool(await self._client.run(self._seed, [key], counted, nano, budget.end_ms))
 
+    async def beat(self, silent_ms: int) -> Pulse:
+        """Say that this process lives, and hear of those that have been silent for longer. Raises as ``reserve``."""
+        answer: Pulse = await self._ask(Operation("B", self.owner, (silent_ms,)))
+        return answer
+
+    async def processes(self) -> set[str]:
+        """The processes that have told Redis of all their calls. Raises CacheUnavailable."""
+        return {name.decode() for name in await self._client.call("HKEYS", self._keys[2])}
+
+    async def open_budgets(self) -> None:
+        """Let budgets be counted: all processes have told of their calls. Raises CacheUnavailable."""
+        await self._client.run(self._open, self._keys[:1], self._life or "")
+
+    async def abandoned(self, owner: str, cursor: str) -> tuple[str, list[Abandoned]]:
+        """Some calls of a process that is gone, and where to go on; "0" is the start and the end.
+
+        Raises:
+            CacheUnavailable: Redis cannot be asked now.
+        """
+        after, found = await self._client.run(self._abandoned, [self._calls_of(owner)], cursor, REAP)
+        calls = [
+            Abandoned(call_id.decode(), state.decode(), row)
+            for call_id, state, row in zip(found[::3], found[1::3], found[2::3], strict=True)
+        ]
+        return after.decode(), calls
+
+    async def reap(self, owner: str, silent_ms: int, calls: Sequence[Abandoned], *, last: bool) -> bool:
+        """Close calls whose rows are in the ledger; false when their process lives after all. Raises as above."""
+        named = [argument for call in calls for argument in (call.call_id, call.state)]
+        keys = [self._keys[0], self._keys[2], self._calls_of(owner)]
+        return bool(await self._client.run(self._reap, keys, owner, silent_ms, int(last), *named))
+
+    async def ping(self) -> None:
+        """Return when Redis answers. Raises CacheUnavailable."""
+        await self._client.call("PING")
+
     async def close(self) -> None:
-        """Say what is left to say, if Redis listens."""
+        """Say what is left to say, if Redis listens, and that this process ends."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._queue and not self._speaking:
-            self._wake()
-            await asyncio.sleep(0)
+        self._say(Operation("D", self.owner))
+        await asyncio.sleep(0)
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=CLOSE_S)
             self._task.cancel()
         if self._timer is not None:
             self._timer.cancel()
 
-    async def _ask(self, operation: Operation) -> Verdict:
+    def _calls_of(self, owner: str) -> str:
+        return f"{self._prefix}calls:{owner}"
+
+    async def _ask(self, operation: Operation) -> Any:
         operation.answer = asyncio.get_running_loop().create_future()
         self._say(operation)
         return await operation.answer
@@ -178,9 +262,7 @@ class RedisCounters:
                     if self._life is None:
                         await self._resume()
                     batch = self._take()
-                    reply = await self._client.run(
-                        self._turn, self._keys, *arguments_of(self._life or "", self._prefix, batch)
-                    )
+                    reply = await self._turn_of(batch)
                 except CacheUnavailable as error:
                     if not self._unheard(batch or self._take(), error):
                         return
@@ -194,6 +276,13 @@ class RedisCounters:
         finally:
             self._speaking = False
             self._wake_in(RETRY_S)
+
+    async def _turn_of(self, batch: list[Operation]) -> Any:
+        started = time.perf_counter()
+        arguments = arguments_of(self._life or "", self._prefix, batch)
+        reply = await self._client.run(self._turn, self._keys, *arguments)
+        self._on_turn(time.perf_counter() - started)
+        return reply
 
     def _take(self) -> list[Operation]:
         queue = self._queue
@@ -217,20 +306,24 @@ class RedisCounters:
         replies = iter(reply)
         next(replies)
         for operation in batch:
-            if operation.letter not in {"A", "X"}:
+            if operation.answer is None:
                 continue
-            verdict = verdict_of(next(replies))
-            answer = operation.answer
-            if answer is None or answer.done():
+            found = next(replies)
+            if operation.answer.done():
                 continue
+            if operation.letter == "B":
+                operation.answer.set_result(pulse_of(found))
+                continue
+            verdict = verdict_of(found)
             if operation.letter == "A" and verdict.answer is Answer.GRANTED and operation.demands is not None:
-                tokens, nano, record = operation.rest
-                self._calls[operation.call_id] = _Known(
-                    operation.demands,
-                    Amounts(int(tokens), int(nano)),
-                    bytes(record),  # type: ignore[arg-type]
-                )
-            answer.set_result(verdict)
+                self._know(operation, operation.demands)
+            operation.answer.set_result(verdict)
+
+    def _know(self, operation: Operation, demands: DemandSet) -> None:
+        tokens, nano, record = operation.rest
+        self._calls[operation.call_id] = _Known(
+            demands, Amounts(int(tokens), int(nano)), cast("bytes", record)
+        )
 
     def _unheard(self, batch: list[Operation], error: CacheUnavailable) -> bool:
         """Tell who asked; what must be heard is said again. True when others ask already."""

@@ -26,9 +26,17 @@ class Operation:
     call_id: str
     rest: tuple[Argument, ...] = ()
     demands: DemandSet | None = None
-    answer: "asyncio.Future[Verdict] | None" = None
+    answer: "asyncio.Future[Any] | None" = None
     sent: bool = False
     """Whether Redis may have heard it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What a process learns at a sign of life: whether budgets are counted, and which processes give none."""
+
+    open: bool
+    silent: tuple[str, ...]
 
 
 def arguments_of(life: str, prefix: str, operations: Sequence[Operation]) -> list[Argument]:
@@ -63,6 +71,11 @@ def _demand_arguments(prefix: str, demand: Demand) -> tuple[Argument, ...]:
     if demand.kind == "parallel":
         return head
     return (*head, demand.start_ms, demand.end_ms, demand.rule)
+
+
+def pulse_of(reply: Any) -> Pulse:
+    """The answer to a sign of life."""
+    return Pulse(reply[0] == 1, tuple(name.decode() for name in reply[1:]))
 
 
 def verdict_of(reply: Any) -> Verdict:

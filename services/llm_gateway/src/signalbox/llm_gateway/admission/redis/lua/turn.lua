@@ -1,6 +1,7 @@
 -- All that one process has to say of its calls at one moment: reservations, settlements and what else, in order.
 --
--- KEYS: what is known of this life of the counters (hash), the open calls of this process (hash).
+-- KEYS: what is known of this life of the counters (hash), the open calls of this process (hash), when each process
+-- was heard of (hash).
 -- ARGV: the life that the process knows, the number of demand sets, the sets, the operations.
 -- A set: its number of demands, then for each: kind, key, limit, and
 --   "r" (requests) and "t" (tokens): width of a bucket in microseconds;
@@ -10,11 +11,13 @@
 --   "A" (reserve) and "U" (assume): number of the set from 1, tokens, money, record;
 --   "X" (extend): number of the set, tokens, money, number of the extension from 1;
 --   "S" (settle): tokens, money, record, number of extensions, tokens of each;
---   "G" (give back) and "K" (in the ledger): nothing.
+--   "G" (give back) and "K" (in the ledger): nothing;
+--   "B" (the process, which is the id, lives): how many ms of silence mean that another one does not;
+--   "D" (the process ends): nothing.
 -- Returns 0 when the life is another one, and nothing was done. Else the time in ms, then for each "A" and "X":
 -- 1 (granted), or {code, index from 0, ms}: 2 refused (ms: -1 never, -2 unknown), 3 the windows are not those of now
 -- (ms: the time), 4 the budget has to be told what was spent before, 5 budgets are closed; or {6, indices of soft
--- budgets that are exceeded}: granted.
+-- budgets that are exceeded}: granted. For each "B": {1 when budgets are open else 0, names of silent processes}.
 --
 -- A window is a hash: fields "0" to "60" count the units of one bucket each (a bucket is 1/60 of the window; its
 -- number modulo 61 is its field), "b" is the number of the newest bucket and "t" the sum. Sixty whole buckets before
@@ -280,7 +283,7 @@ local function obstacle(set, tokens, money, extends)
   return nil, over
 end
 
--- A record is {state, row, number of extensions, what was taken}; taken, in a row of five for each counter:
+-- A record is {state ("o" open, "s" settled, "r" reaped by another process), row, number of extensions, what was taken}; taken, in a row of five for each counter:
 -- kind, key, amount, bucket, and the width of a bucket or the number of the extension (0: none).
 -- For tokens of an extension the width and its number are joined as "<width>:<number>".
 local function take(id, set, tokens, money, record, extension, counted)
@@ -323,7 +326,7 @@ local function settle(id, tokens, money, row, actual)
     if kind == 't' then
       local width, extension = string.match(detail, '^(%d+):(%d+)$')
       extension = tonumber(extension)
-      local used = extension == 0 and tokens or actual[extension]
+      local used = extension == 0 and tokens or actual[extension] or 0
       if used ~= amount then
         change_window(key, tonumber(width), place, used - amount)
       end
@@ -344,7 +347,7 @@ end
 
 local function give_back(id)
   local record = record_of(id)
-  if not record or record[1] ~= 'o' then
+  if not record or record[1] == 's' then
     return
   end
   local taken = record[4]
@@ -366,7 +369,20 @@ local function give_back(id)
   put_record(id, false)
 end
 
-local replies = {now_ms}
+local function pulse(id, silent)
+  redis.call('HSET', KEYS[3], id, whole(now_ms))
+  redis.call('PERSIST', KEYS[2])
+  local reply = {budgets_open and 1 or 0}
+  local heard = redis.call('HGETALL', KEYS[3])
+  for i = 1, #heard, 2 do
+    if now_ms - tonumber(heard[i + 1]) > silent then
+      reply[#reply + 1] = heard[i]
+    end
+  end
+  return reply
+end
+
+local replies, leaving = {now_ms}, nil
 while at <= #ARGV do
   local letter, id = text(), text()
   if letter == 'A' or letter == 'U' then
@@ -406,6 +422,10 @@ while at <= #ARGV do
     settle(id, tokens, money, row, actual)
   elseif letter == 'G' then
     give_back(id)
+  elseif letter == 'B' then
+    replies[#replies + 1] = pulse(id, number())
+  elseif letter == 'D' then
+    leaving = id
   else
     put_record(id, false)
   end
@@ -463,5 +483,8 @@ if #put > 0 then
 end
 if #gone > 0 then
   redis.call('HDEL', KEYS[2], unpack(gone))
+end
+if leaving and redis.call('HLEN', KEYS[2]) == 0 then
+  redis.call('HDEL', KEYS[3], leaving)
 end
 return replies

@@ -1,0 +1,118 @@
+"""An admitted call, until its end."""
+
+from typing import Protocol
+
+from signalbox.common.errors import SignalboxError, Unavailable
+from signalbox.llm_gateway.admission.counters import Amounts, Answer, Counters, Used, Verdict
+from signalbox.llm_gateway.admission.demands import Demand, DemandSet
+from signalbox.llm_gateway.admission.open_calls import encode
+from signalbox.llm_gateway.admission.ports import Opening
+from signalbox.llm_gateway.admission.refusals import uncounted
+from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.money import WorstCase
+from signalbox.llm_gateway.records import LedgerCall
+
+_PICO_IN_NANO = 1000
+_ROUNDS = 8
+
+
+class Admitting(Protocol):
+    """What a ticket needs of who gave it."""
+
+    def of_deployment(self, opening: Opening, deployment: Deployment) -> DemandSet:
+        """What a call asks of a deployment."""
+        ...
+
+    def ended(self, demands: DemandSet) -> None:
+        """A call with these demands is over: there may be room for another."""
+        ...
+
+    async def mended(self, demands: DemandSet, verdict: Verdict) -> None:
+        """Do what a reservation lacks to be decided. Raises Unavailable."""
+        ...
+
+    def refused(self, demand: Demand, ms: int, amounts: Amounts) -> SignalboxError:
+        """The error of a call for which a demand has no room."""
+        ...
+
+
+class LimitedTicket:
+    """A call that was admitted."""
+
+    def __init__(
+        self,
+        admission: Admitting,
+        counters: Counters,
+        opening: Opening,
+        demands: DemandSet,
+        amounts: Amounts,
+    ) -> None:
+        self._admission = admission
+        self._counters = counters
+        self._opening = opening
+        self._demands = demands
+        self._reserved_nano = amounts.nano
+        self._extensions = 0
+        self._extended: dict[int, str] = {}
+        self._settled = False
+
+    async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> None:
+        """See ``Ticket``."""
+        own = self._admission.of_deployment(self._opening, deployment)
+        needed = nano_of(spent_pico) + nano_of(worst.cost_pico or 0)
+        more = max(0, needed - self._reserved_nano)
+        budgets = [each for each in self._demands.demands if more and each.kind in {"hard", "soft"}]
+        if not own.demands and not budgets:
+            return
+        demands = own if not budgets else DemandSet.of([*own.demands, *budgets])
+        amounts = Amounts(worst.estimate.input + worst.estimate.output, more)
+        self._extensions += 1
+        number = self._extensions
+        try:
+            await self._extend(number, demands, amounts)
+        except Unavailable as error:
+            if not demands.fails_open:
+                raise uncounted() from error
+            return
+        self._extended[number] = deployment.name
+        self._reserved_nano += more
+
+    async def _extend(self, number: int, demands: DemandSet, amounts: Amounts) -> None:
+        for _ in range(_ROUNDS):
+            verdict = await self._counters.extend(self._opening.call_id, number, demands, amounts)
+            if verdict.answer is Answer.GRANTED:
+                return
+            if verdict.answer is Answer.REFUSED:
+                raise self._admission.refused(demands.demands[verdict.index], verdict.ms, amounts)
+            await self._admission.mended(demands, verdict)
+        raise uncounted()
+
+    def settle(self, row: LedgerCall) -> None:
+        """See ``Ticket``."""
+        if self._settled:
+            return
+        self._settled = True
+        tokens = row.tokens.input + row.tokens.output
+        amounts = Amounts(tokens, _cost_nano(row, self._opening.worst.currency))
+        by_deployment: dict[str, int] = {}
+        for each in row.attempts:
+            used = by_deployment.get(each.deployment, 0)
+            by_deployment[each.deployment] = used + each.tokens.input + each.tokens.output
+        # All that a deployment used is counted where it was reserved first.
+        extensions = tuple(
+            by_deployment.pop(self._extended.get(number, ""), 0) for number in range(1, self._extensions + 1)
+        )
+        self._counters.settle(self._opening.call_id, Used(amounts, extensions), encode(row))
+        self._admission.ended(self._demands)
+
+
+def nano_of(pico: int) -> int:
+    """An amount of 10^-12 units in those of 10^-9, rounded up."""
+    return -(-pico // _PICO_IN_NANO)
+
+
+def _cost_nano(row: LedgerCall, currency: str | None) -> int:
+    """What a call cost in the currency of its budgets."""
+    return nano_of(
+        sum(each.cost_pico or 0 for each in row.attempts if currency is None or each.currency == currency)
+    )
