@@ -78,12 +78,10 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     metrics = Metrics("llm_gateway")
     limits = _limits(settings, database, metrics)
     ledger = _ledger(settings, database, limits.admission)
-    http = ProviderHttp()
-    credentials = Credentials(platform.secrets, _environment(settings))
+    http, credentials = ProviderHttp(), Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
     prices, tracer = Prices(), platform.tracing.tracer("llm_gateway")
-    planner = Planner(catalog, prices, routes_for(settings, catalog.declared))
-    metrics.registry.register(CircuitCollector(planner.health))
+    planner = _planner(settings, catalog, prices, metrics)
     attempts = Attempts(catalog, _upstreams(http, credentials), prices)
     calls = ModelCalls(planner, prices, limits.admission, ledger, tracer, attempts)
     responses = _responses(settings, database, calls)
@@ -177,6 +175,12 @@ def _limits(settings: GatewaySettings, database: Database, metrics: Metrics) -> 
 
     admission = LimitedAdmission(demands, counters, Seeding(counters, spending, keeper.opened), shown)
     return _Limits(admission, running, {"limits": keeper.ready})
+
+
+def _planner(settings: GatewaySettings, catalog: Catalog, prices: Prices, metrics: Metrics) -> Planner:
+    planner = Planner(catalog, prices, routes_for(settings, catalog.declared))
+    metrics.registry.register(CircuitCollector(planner.health))
+    return planner
 
 
 def _open_fronts(app: FastAPI, settings: GatewaySettings, calls: ModelCalls, tracer: trace.Tracer) -> None:
