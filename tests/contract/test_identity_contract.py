@@ -29,6 +29,8 @@ class Planted(NamedTuple):
     config_hash: str
     key_id: str
     response_id: str
+    limit_name: str
+    budget_name: str
     tenant: str
 
     def fill(self, path: str) -> str:
@@ -51,6 +53,8 @@ def planted(client: PublicApi, admin_client: PublicApi) -> Planted:
     turn = client.query(f"hello, {MARK}, is JKT-1001 in stock?", session)
     key = admin_client.call("POST", "/admin/api/v1/keys", json={"name": MARK, "scopes": ["query"]})
     response = client.call("POST", "/llm/v1/responses", json={"model": "fake-model", "input": MARK})
+    for kind, rule in ROOMY.items():
+        admin_client.call("PUT", f"/llm/v1/{kind}s/{MARK}", json=rule)
     return Planted(
         session,
         turn["turn_id"],
@@ -58,8 +62,17 @@ def planted(client: PublicApi, admin_client: PublicApi) -> Planted:
         snapshot["config_hash"],
         key["key_id"],
         response["id"],
+        MARK,
+        MARK,
         TENANTS[0],
     )
+
+
+ROOMY: dict[str, dict[str, Any]] = {
+    "limit": {"of": "user", "requests": 1_000_000},
+    "budget": {"of": "user", "amount": "1000000", "window": "day", "hard": False},
+}
+"""Rules that refuse nothing."""
 
 
 def context_of(planted: Planted) -> dict[str, Any]:
@@ -95,6 +108,9 @@ def body_of(path: str, planted: Planted) -> Any:
         "/admin/api/v1/workflows/{workflow_id}/activate": {"config_hash": planted.config_hash},
         "/admin/api/v1/keys": {"name": "theirs", "scopes": ["query"]},
         "/admin/api/v1/keys/{key_id}": {"priority": 9},
+        "/llm/v1/usage/corrections": {"call_id": "llm_1", "cost": "1", "reason": "none"},
+        "/llm/v1/limits/{limit_name}": {"of": "user", "requests": 2_000_000},
+        "/llm/v1/budgets/{budget_name}": {**ROOMY["budget"], "amount": "2000000"},
         "/internal/v1/tools/call": {"context": context_of(planted), "tool": "t", "idempotency_key": "k"},
         "/internal/v1/flows/run": {"context": context_of(planted), "flow": "f", "message": "x"},
         "/internal/v1/skills/run": {
@@ -125,6 +141,9 @@ def described(system: RunningSystem) -> Iterator[tuple[str, str, str, str, dict[
 COMMITS_OF_ITS_OWN = {"/api/v1/query", "/api/v1/query/stream"}
 """The same session id is another session for another tenant: the answer is fresh."""
 
+RULES = {"/llm/v1/limits/{limit_name}", "/llm/v1/budgets/{budget_name}"}
+"""What is put under the same name is another rule of another tenant."""
+
 
 def ask(base: str, method: str, path: str, planted: Planted, credential: str) -> httpx.Response:
     return httpx.request(
@@ -141,15 +160,20 @@ def test_the_other_tenants_key_finds_nothing_anywhere(
 ) -> None:
     history, walked = client.history(planted.session_id), 0
     # A query under that id makes a session of the other tenant's own, so it comes last.
-    operations = sorted(described(system), key=lambda found: found[3] in COMMITS_OF_ITS_OWN)
+    operations = sorted(
+        described(system), key=lambda found: found[3] in COMMITS_OF_ITS_OWN or found[2] == "PUT"
+    )
     for _, base, method, path, operation in operations:
         answer = ask(base, method, path, planted, other.key or "")
         where = f"{method} {path}: {answer.status_code} {answer.text[:300]}"
         walked += 1
-        assert MARK not in answer.text, where
+        # Who puts a rule is told the name that it gave it.
+        assert path in RULES or MARK not in answer.text, where
         assert answer.status_code < 500, where
         if path.startswith("/internal/"):
             assert answer.status_code in {401, 403}, where
+        elif method == "PUT" and path in RULES:
+            assert answer.status_code == 200, where
         elif any(f"{{{name}}}" in path for name in Planted._fields):
             assert answer.status_code == 404, where
             assert operation.get("x-public") is None, where
@@ -161,6 +185,10 @@ def test_the_other_tenants_key_finds_nothing_anywhere(
     (mine,) = [key for key in keys if key["key_id"] == planted.key_id]
     assert (mine["revoked_at"], mine["priority"]) == (None, 0)
     assert MARK in str(client.call("GET", f"/llm/v1/responses/{planted.response_id}"))
+    for kind, rule in ROOMY.items():
+        rules = admin_client.call("GET", f"/llm/v1/{kind}s")["items"]
+        (mine,) = [found for found in rules if found["name"] == MARK]
+        assert {name: mine[name] for name in rule} == rule
     assert "theirs" not in {key["name"] for key in keys}
 
 

@@ -4,10 +4,17 @@ import dataclasses
 
 import pytest
 
-from signalbox.common.storage import Statement
+from signalbox.common.storage import Statement, Write
+from signalbox.contracts.identity import Principal
+from signalbox.llm_gateway.money import DatedPrice
+from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet, TenantRule
+from signalbox.llm_gateway.policies.managing import ManagedPolicies
+from signalbox.llm_gateway.policies.spending import BudgetReports
+from signalbox.llm_gateway.policies.store import Change, SqlPolicyStore, StoredPolicies
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall
 from signalbox.llm_gateway.repository import LedgerRepository
+from signalbox.llm_gateway.usage import DIMENSIONS, Correction, Usage, UsageQuery
 
 NOON = 1_728_043_200_000
 TOKENS = Tokens(input=10, output=4, cached=3, cache_write=2, reasoning=1)
@@ -49,11 +56,16 @@ def ledger(database):
     return LedgerRepository(database)
 
 
-async def test_a_batch_written_twice_is_there_once_and_sums_are_whole_numbers(ledger):
+@pytest.fixture
+def usage(database):
+    return Usage(database)
+
+
+async def test_a_batch_written_twice_is_there_once_and_sums_are_whole_numbers(ledger, usage):
     batch = [dataclasses.replace(CALL, call_id=f"c{number}") for number in range(100)]
     await ledger.insert(batch)
     await ledger.insert(batch)
-    (line,) = await ledger.usage("acme", NOON)
+    (line,) = await usage.lines(UsageQuery("acme", NOON))
     assert (line.calls, line.input_tokens, line.output_tokens) == (100, 1000, 400)
     assert (line.day, line.cost, line.currency, line.unpriced_calls) == ("2024-10-04", "900000.0", "USD", 0)
 
@@ -89,12 +101,91 @@ async def test_a_reaper_that_comes_late_changes_nothing(ledger, database):
     assert await rows_of(database) == [[(8, 0)], [(1, 8, 0)]]
 
 
-async def test_usage_is_the_tenants_own(ledger):
+async def test_usage_is_the_tenants_own(ledger, usage):
     unpriced = dataclasses.replace(
         CALL, tenant="other", cost_pico=None, currency=None, priced=False, outcome="error"
     )
     await ledger.insert([CALL, unpriced])
-    (line,) = await ledger.usage("other", 0)
+    (line,) = await usage.lines(UsageQuery("other", 0))
     assert (line.calls, line.failed_calls, line.unpriced_calls, line.cost) == (1, 1, 1, None)
-    assert await ledger.usage("nobody", 0) == []
-    assert await ledger.usage("acme", NOON + 1) == []
+    assert await usage.lines(UsageQuery("nobody", 0)) == []
+    assert await usage.lines(UsageQuery("acme", NOON + 1)) == []
+
+
+async def test_usage_is_grouped_and_corrected_alike_on_both_databases(ledger, usage):
+    unpriced = dataclasses.replace(CALL, call_id="c2", cost_pico=None, currency=None, priced=False)
+    await ledger.insert([CALL, unpriced])
+    correction = Correction("acme", "c2", 10**15, "USD", "priced late", "key:1", NOON)
+    assert await usage.correct(correction) is not None
+    assert await usage.correct(dataclasses.replace(correction, tenant="other")) is None
+    lines = await usage.lines(UsageQuery("acme", 0, by=DIMENSIONS, model="m", key="1", workflow="w"))
+    assert {(line.currency, line.cost, line.corrections, line.calls) for line in lines} == {
+        (None, None, None, 1),
+        ("USD", "10000.0", "1000.0", 1),
+    }
+    assert {(line.day, line.key_id, line.workflow_id, line.purpose) for line in lines} == {
+        ("2024-10-04", "1", "w", "production")
+    }
+
+
+LIMIT = LimitRule(name="rpm", tenant="acme", of="key", requests=5)
+BUDGET = BudgetRule(name="month", tenant="acme", of="workflow", amount="1.5", window="month")
+PRICE = DatedPrice.model_validate({"deployment": "openai/m", "input": "0.1", "from": "2026-01-31"})
+
+
+async def test_policies_are_kept_by_tenant_and_name_and_every_change_is_counted(database):
+    store, change = SqlPolicyStore(database), Change("key:1", NOON)
+    assert await store.load() == StoredPolicies()
+    theirs = LIMIT.model_copy(update={"tenant": "other"})
+    for rule in (LIMIT.model_copy(update={"requests": 4}), LIMIT, theirs, BUDGET):
+        await store.put(rule, change)
+    await store.add_price(PRICE, change)
+    found = await store.load()
+    assert found == StoredPolicies(version=5, limits=(LIMIT, theirs), budgets=(BUDGET,), prices=(PRICE,))
+    assert await store.delete(LimitRule, "acme", "rpm") is True
+    assert await store.delete(LimitRule, "acme", "rpm") is False
+    assert await store.delete(BudgetRule, "other", "month") is False
+    found = await store.load()
+    assert (found.limits, found.budgets, found.version) == ((theirs,), (BUDGET,), await store.version())
+
+
+async def test_what_a_later_version_wrote_into_a_rule_is_left_out(database):
+    store = SqlPolicyStore(database)
+    await store.put(LIMIT, Change("key:1", NOON))
+    later = Statement("UPDATE llm_limits SET rule = replace(rule, '{', '{\"burst\": 5, ')")
+    await database.write(Write(later))
+    assert (await store.load()).limits == (LIMIT,)
+
+
+async def test_budgets_say_what_is_spent_and_left_corrections_included(database, ledger, usage):
+    rules = PolicySet(
+        1,
+        budgets=(
+            BUDGET,
+            BudgetRule(name="all", tenant="*", of="tenant", amount="9000", window="total"),
+            BudgetRule(name="mine", tenant="acme", of="key", only="9", amount="1", window="day"),
+            BudgetRule(name="theirs", tenant="other", of="tenant", amount="1", window="day"),
+        ),
+        tenants=(TenantRule(tenant="acme", timezone="Asia/Tokyo"),),
+    )
+    a_month_ago = dataclasses.replace(CALL, call_id="c0", created_at=NOON - 31 * 86_400_000)
+    await ledger.insert([CALL, a_month_ago, dataclasses.replace(CALL, tenant="other")])
+    await usage.correct(Correction("acme", "c1", -8_999 * 10**12, "USD", "free", "key:1", NOON))
+
+    class Rules:
+        def current(self):
+            return rules
+
+        def declares(self, rule):
+            return rule.tenant == "*"
+
+    managed = ManagedPolicies(Rules(), SqlPolicyStore(database))
+    reports = BudgetReports(database, managed, lambda: rules, lambda: NOON)
+    principal = Principal(tenant="acme", subject="key:1")
+    month, total, mine = (await reports.of(principal)).items
+    assert [(spent.of, spent.amount, spent.left) for spent in month.spent] == [("w", "1.0", "0.5")]
+    assert [(spent.of, spent.amount, spent.left) for spent in total.spent] == [("acme", "9001.0", "-1.0")]
+    assert [(spent.of, spent.amount, spent.left) for spent in mine.spent] == [("9", "0.0", "1.0")]
+    assert (month.declared_in, total.declared_in, total.window_end) == ("table", "file", None)
+    # From the first of October in Tokyo, which is 15:00 UTC on the day before.
+    assert month.window_start == 1_727_708_400_000

@@ -4,7 +4,13 @@ import sqlite3
 import pytest
 from sqlalchemy import Text
 
-from signalbox.common.storage import NotStorable, SchemaMissing, StorageUnavailable, open_database
+from signalbox.common.storage import (
+    NotStorable,
+    SchemaMissing,
+    Statement,
+    StorageUnavailable,
+    open_database,
+)
 from signalbox.common.storage.migrations import migrate, script_head
 from signalbox.llm_gateway import migrations
 from signalbox.llm_gateway.errors import LedgerFull, MalformedCall
@@ -13,6 +19,7 @@ from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall, storable
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.tables import METADATA
+from signalbox.llm_gateway.usage import Correction, Usage, UsageQuery
 
 DAY = 86_400_000
 NOON = 20_000 * DAY + DAY // 2
@@ -67,9 +74,6 @@ class FakeStore:
         self.batches.append([one.call_id for one in calls])
         self.grew.set()
 
-    async def usage(self, tenant, since_ms):
-        return []
-
     async def until(self, count):
         async with asyncio.timeout(5):
             while len(self.ids()) < count:
@@ -81,12 +85,22 @@ class FakeStore:
 
 
 @pytest.fixture
-async def repository(tmp_path):
+async def database(tmp_path):
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     await asyncio.to_thread(migrate, "llm_gateway", "signalbox.llm_gateway.migrations", url)
-    database = open_database(url)
-    yield LedgerRepository(database)
-    await database.close()
+    opened = open_database(url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def repository(database):
+    return LedgerRepository(database)
+
+
+@pytest.fixture
+def usage(database):
+    return Usage(database)
 
 
 async def test_rows_are_written_in_batches_soon_after():
@@ -159,10 +173,10 @@ async def test_no_call_is_admitted_while_too_many_rows_wait(monkeypatch):
     await ledger.close()
 
 
-async def test_a_row_is_kept_once_however_often_it_is_written(repository):
+async def test_a_row_is_kept_once_however_often_it_is_written(repository, usage):
     for _ in range(2):
         await repository.insert([call("c1"), call("c2")])
-    (line,) = await repository.usage("acme", 0)
+    (line,) = await usage.lines(UsageQuery("acme", 0))
     assert (line.calls, line.input_tokens, line.output_tokens) == (2, 20, 8)
 
 
@@ -177,7 +191,7 @@ def test_only_who_may_act_for_users_says_for_which_one():
     assert Labels.from_headers(headers, names_users=True).user_id == "ann"
 
 
-async def test_usage_is_by_tenant_day_model_and_currency(repository):
+async def test_usage_is_by_tenant_day_model_and_currency(repository, usage):
     await repository.insert(
         [
             call("c1", cost=1_500_000_000_000),
@@ -187,7 +201,7 @@ async def test_usage_is_by_tenant_day_model_and_currency(repository):
             call("c5", created_at=NOON - 5 * DAY),
         ]
     )
-    lines = await repository.usage("acme", NOON - DAY)
+    lines = await usage.lines(UsageQuery("acme", NOON - DAY))
     assert [(line.day, line.model, line.currency, line.cost) for line in lines] == [
         ("2024-10-05", "n", "USD", "0.000000000005"),
         ("2024-10-04", "m", None, None),
@@ -199,9 +213,59 @@ async def test_usage_is_by_tenant_day_model_and_currency(repository):
     ]
 
 
-async def test_the_same_call_id_of_two_tenants_is_two_calls(repository):
+async def test_usage_is_filtered_and_grouped_as_asked(repository, usage):
+    shop, lab = Labels(workflow_id="shop"), Labels(workflow_id="lab", purpose="test")
+    await repository.insert(
+        [
+            call("c1", labels=shop),
+            call("c2", labels=shop, subject="key:2"),
+            call("c3", labels=lab, subject="local", model="n"),
+        ]
+    )
+    lines = await usage.lines(UsageQuery("acme", 0, by=("workflow", "key")))
+    assert [(line.workflow_id, line.key_id, line.calls) for line in lines] == [
+        ("lab", None, 1),
+        ("shop", "1", 1),
+        ("shop", "2", 1),
+    ]
+    assert {(line.day, line.model, line.purpose) for line in lines} == {(None, None, None)}
+    (everything,) = await usage.lines(UsageQuery("acme", 0, by=()))
+    assert (everything.calls, everything.input_tokens) == (3, 30)
+    for filters, calls in (
+        ({"model": "n"}, 1),
+        ({"key": "2"}, 1),
+        ({"workflow": "shop"}, 2),
+        ({"purpose": "test"}, 1),
+        ({"workflow": "lab", "purpose": "production"}, 0),
+    ):
+        lines = await usage.lines(UsageQuery("acme", 0, by=("purpose",), **filters))
+        assert sum(line.calls for line in lines) == calls
+
+
+async def test_corrections_are_rows_of_their_own_and_in_every_sum(database, repository, usage):
+    await repository.insert([call("c1", cost=10**12), call("c2", cost=None), call("c1", tenant="other")])
+
+    async def correct(call_id, pico, tenant="acme"):
+        return await usage.correct(Correction(tenant, call_id, pico, "USD", "wrong price", "key:1", NOON))
+
+    assert await correct("c1", -(10**11)) is not None
+    assert await correct("c2", 3 * 10**12) is not None
+    assert await correct("unheard-of", 1) is None
+    assert await correct("c2", 1, tenant="other") is None
+    lines = await usage.lines(UsageQuery("acme", 0))
+    assert [
+        (line.currency, line.cost, line.corrections, line.calls, line.unpriced_calls) for line in lines
+    ] == [
+        (None, None, None, 1, 1),
+        ("USD", "3.9", "2.9", 1, 0),
+    ]
+    rows = await database.fetch_all(Statement("SELECT cost_pico FROM ledger_calls ORDER BY call_id, tenant"))
+    assert [row["cost_pico"] for row in rows] == [10**12, 5, None]
+
+
+async def test_the_same_call_id_of_two_tenants_is_two_calls(repository, usage):
     await repository.insert([call("c1"), call("c1", tenant="other")])
-    assert (await repository.usage("other", 0))[0].calls == 1
+    assert (await usage.lines(UsageQuery("other", 0)))[0].calls == 1
 
 
 async def test_without_tables_the_ledger_says_what_to_run(tmp_path):

@@ -1,10 +1,11 @@
+from datetime import datetime
 from decimal import Decimal
 
 import orjson
 import pytest
 
 from signalbox.llm_gateway.deployments import Deployment
-from signalbox.llm_gateway.money import money
+from signalbox.llm_gateway.money import DatedPrice, PriceBook, money
 from signalbox.llm_gateway.money.prices import Prices, bundled_map, price_of_entry
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.rates import PriceSpec
@@ -86,3 +87,58 @@ def test_the_bundled_map_is_found_and_has_openais_models():
     price = price_of_entry(entries["gpt-4.1-mini"])
     assert price.rates.input > 0
     assert price.rates.output > price.rates.input
+
+
+def dated(deployment="openai-compatible/m", **fields):
+    return DatedPrice.model_validate({"deployment": deployment, **fields})
+
+
+async def test_the_latest_price_that_holds_already_counts_and_a_later_row_corrects_one_of_the_same_time(
+    prices,
+):
+    server = Deployment(model="m", provider="openai-compatible", base_url="http://x/v1")
+    rows = [
+        dated(input=1),
+        dated(input=3, **{"from": "2026-03-01T00:00:00+02:00"}),
+        dated(input=2, **{"from": "2026-02-01"}),
+        dated(input=4, **{"from": "2026-02-01"}),
+    ]
+    now = 0
+    found = Prices(None, clock=lambda: now)
+    found.replace(PriceBook(rows))
+
+    async def at(text):
+        nonlocal now
+        now = int(datetime.fromisoformat(text).timestamp() * 1000)
+        return int((await found.of(server)).rates.input * 10**6)
+
+    assert await at("2026-01-31T23:59:59Z") == 1
+    assert await at("2026-02-01T00:00:00Z") == 4
+    assert await at("2026-02-28T22:00:00Z") == 3
+    assert await at("2027-01-01T00:00:00Z") == 3
+
+
+async def test_a_price_of_a_deployment_goes_before_one_of_its_providers_model_and_both_before_the_map(prices):
+    model = DatedPrice.model_validate({"provider": "openai", "model": "m", "input": 7})
+    prices.replace(PriceBook([model]))
+    assert (await prices.of(Deployment(model="public", upstream_model="m"))).rates.input * 10**6 == 7
+    prices.replace(PriceBook([model, dated("openai/m", input=8)]))
+    assert (await prices.of(Deployment(model="m"))).rates.input * 10**6 == 8
+    declared = Deployment(model="m", price=PriceSpec(input=9))
+    assert (await prices.of(declared)).rates.input * 10**6 == 9
+    prices.replace()
+    assert (await prices.of(Deployment(model="m"))).rates.input == Decimal("0.00000015")
+
+
+async def test_parts_that_are_reported_as_more_than_their_total_are_not_counted_twice():
+    price = PriceSpec(input=2, output=4, cached_input=1, audio_input=10).price
+    assert price.cost_pico(Tokens(input=10, cached=8, audio_input=8)) == (8 * 1 + 2 * 10) * 10**6
+
+
+async def test_writes_for_an_hour_and_each_request_have_prices_of_their_own():
+    spec = PriceSpec(
+        input=1, output=4, cache_write=Decimal("1.25"), cache_write_1h=2, request=Decimal("0.01")
+    )
+    tokens = Tokens(input=100, output=1, cache_write=60, cache_write_1h=40)
+    by_hand = 40 * 1 + 20 * Decimal("1.25") + 40 * 2 + 4
+    assert spec.price.cost_pico(tokens) == by_hand * 10**6 + 10**10

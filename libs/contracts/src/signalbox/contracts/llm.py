@@ -4,9 +4,12 @@ The gateway passes any further field through; these models are what our callers 
 Source: OpenAI API reference, "Chat Completions".
 """
 
+from decimal import Decimal
 from typing import Any, Literal
 
-from signalbox.contracts.base import EpochMs, WireModel
+from pydantic import Field
+
+from signalbox.contracts.base import EpochMs, PublicRequest, WireModel
 
 
 class FunctionCall(WireModel):
@@ -100,12 +103,16 @@ class ModelList(WireModel):
 
 
 class UsageLine(WireModel):
-    """What one model was used for on one day (UTC)."""
+    """What calls used that are alike in what the report is grouped by; that alone is not null."""
 
-    day: str
-    """ISO 8601 date."""
-    model: str
+    day: str | None = None
+    """ISO 8601 date, UTC."""
+    model: str | None = None
     """The name that was asked for."""
+    key_id: str | None = None
+    """The API key; null also for calls without one."""
+    workflow_id: str | None = None
+    purpose: str | None = None
     calls: int
     failed_calls: int = 0
     """Of ``calls``, those without a whole answer: refused, timed out, broken off or left by the client."""
@@ -114,13 +121,32 @@ class UsageLine(WireModel):
     currency: str | None = None
     cost: str | None = None
     """Decimal in ``currency``; null when no call of the line has a price. Unpriced calls are not in it."""
+    corrections: str | None = None
+    """Decimal in ``currency``: the part of ``cost`` that was added or, below zero, taken away afterwards."""
     unpriced_calls: int = 0
     estimated_calls: int = 0
     """Calls whose tokens the provider did not report."""
 
 
+class CorrectUsageRequest(PublicRequest):
+    """What a call cost more, or less, than the ledger says: for a price that was wrong, or not known."""
+
+    call_id: str = Field(min_length=1, max_length=200)
+    """``signalbox-llm-call-id`` of its answer."""
+    cost: Decimal = Field(max_digits=18, decimal_places=12)
+    """What is to be added to its cost; below zero: taken away."""
+    currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
+    reason: str = Field(min_length=1, max_length=500)
+
+
+class CorrectedUsage(WireModel):
+    """A correction that was added."""
+
+    correction_id: str
+
+
 class UsageReport(WireModel):
-    """``GET /llm/v1/usage``: the tenant's calls by day and model, newest day first."""
+    """``GET /llm/v1/usage``: the tenant's calls in sums, newest day first."""
 
     since: EpochMs
     lines: list[UsageLine]

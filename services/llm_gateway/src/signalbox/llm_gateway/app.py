@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import NamedTuple
 
@@ -50,6 +50,11 @@ from signalbox.llm_gateway.offers import (
 )
 from signalbox.llm_gateway.openai_http import openai_error_response
 from signalbox.llm_gateway.policies import PolicySet
+from signalbox.llm_gateway.policies.endpoints import router as policies_router
+from signalbox.llm_gateway.policies.managing import ManagedPolicies
+from signalbox.llm_gateway.policies.source import PolicySource
+from signalbox.llm_gateway.policies.spending import BudgetReports
+from signalbox.llm_gateway.policies.store import SqlPolicyStore
 from signalbox.llm_gateway.ports import Upstream
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.responses.asking import Asking
@@ -63,6 +68,7 @@ from signalbox.llm_gateway.routing import Planner
 from signalbox.llm_gateway.routing.metrics import CircuitCollector
 from signalbox.llm_gateway.settings import GatewaySettings
 from signalbox.llm_gateway.upstreams import CompatibleUpstream, LitellmUpstream, ProviderHttp
+from signalbox.llm_gateway.usage import Usage
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,11 +82,12 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     feed = _feed(settings, platform, authenticator)
     database = platform.database("llm_gateway")
     metrics = Metrics("llm_gateway")
-    limits = _limits(settings, database, metrics)
+    policies = _policies(settings, database, authenticator)
+    limits = _limits(settings, database, metrics, policies.source.current)
     ledger = _ledger(settings, database, limits.admission)
     http, credentials = ProviderHttp(), Credentials(platform.secrets, _environment(settings))
     catalog = _catalog(settings, http, credentials)
-    prices, tracer = Prices(), platform.tracing.tracer("llm_gateway")
+    prices, tracer = policies.prices, platform.tracing.tracer("llm_gateway")
     planner = _planner(settings, catalog, prices, metrics)
     attempts = Attempts(catalog, _upstreams(http, credentials), prices)
     calls = ModelCalls(planner, prices, limits.admission, ledger, tracer, attempts)
@@ -92,16 +99,13 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             if own:
                 await stack.enter_async_context(platform)
             await stack.enter_async_context(limits.running())
-            await ledger.start()
-            stack.push_async_callback(ledger.close)
+            await _run(stack, policies.source.start, policies.source.stop)
+            await _run(stack, ledger.start, ledger.close)
             stack.push_async_callback(http.close)
-            await responses.keeper.start()
-            stack.push_async_callback(responses.keeper.stop)
+            await _run(stack, responses.keeper.start, responses.keeper.stop)
             stack.push_async_callback(responses.background.stop)
-            await feed.start()
-            stack.push_async_callback(feed.stop)
-            await catalog.start()
-            stack.push_async_callback(catalog.stop)
+            await _run(stack, feed.start, feed.stop)
+            await _run(stack, catalog.start, catalog.stop)
             announcing = asyncio.create_task(_announce(catalog))
             stack.callback(announcing.cancel)
             yield
@@ -113,7 +117,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             settings=settings.model_copy(update={"max_body_bytes": settings.llm_max_body_bytes}),
             tracing=platform.tracing,
             authenticator=authenticator,
-            routers=[router, messages_router, responses_router],
+            routers=[router, messages_router, responses_router, policies_router],
             lifespan=lifespan,
             ready_checks={"database": database.ping, **limits.checks},
             metrics=metrics,
@@ -123,8 +127,18 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     _open_fronts(app, settings, calls, tracer)
     app.state.responses = responses.service
     app.state.catalog = catalog
-    app.state.ledger = ledger
+    app.state.usage = Usage(database)
+    app.state.policies = policies.managed
+    app.state.budgets = BudgetReports(database, policies.managed, policies.source.current, now_ms)
     return app
+
+
+async def _run(
+    stack: AsyncExitStack, start: Callable[[], Awaitable[None]], stop: Callable[[], Awaitable[None]]
+) -> None:
+    """Start a part, which is stopped when the stack is left."""
+    await start()
+    stack.push_async_callback(stop)
 
 
 def _feed(settings: GatewaySettings, platform: Platform, authenticator: Authenticator) -> ConfigFeed:
@@ -137,6 +151,28 @@ def _feed(settings: GatewaySettings, platform: Platform, authenticator: Authenti
     )
 
 
+class _Policies(NamedTuple):
+    """The rules of this moment, who changes them, and the prices that are declared with them."""
+
+    source: PolicySource
+    managed: ManagedPolicies
+    prices: Prices
+
+
+def _policies(settings: GatewaySettings, database: Database, authenticator: Authenticator) -> _Policies:
+    store, prices = SqlPolicyStore(database), Prices()
+    source = PolicySource(
+        settings.llm_deployments_file,
+        settings.gateway_file,
+        store,
+        settings.data / "llm_gateway" / "policies.json",
+        keys=authenticator.keys,
+        prices=prices,
+        own_keys=tuple(key.record() for key in settings.llm_keys),
+    )
+    return _Policies(source, ManagedPolicies(source, store), prices)
+
+
 class _Limits(NamedTuple):
     """What admits calls, what runs beside it, and whether it can count."""
 
@@ -145,10 +181,10 @@ class _Limits(NamedTuple):
     checks: Mapping[str, ReadyCheck]
 
 
-def _limits(settings: GatewaySettings, database: Database, metrics: Metrics) -> _Limits:
-    file = settings.gateway_file()
-    policies = PolicySet(1, tuple(file.limits), tuple(file.budgets), tuple(file.tenants))
-    demands, spending = Demands(lambda: policies), LedgerSpending(database)
+def _limits(
+    settings: GatewaySettings, database: Database, metrics: Metrics, rules: Callable[[], PolicySet]
+) -> _Limits:
+    demands, spending = Demands(rules), LedgerSpending(database)
     shown = AdmissionMetrics(metrics.registry)
     if settings.redis_url is None:
         alone = MemoryCounters()

@@ -4,18 +4,22 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from signalbox.common.auth import Requires
 from signalbox.common.ids import now_ms
-from signalbox.contracts.identity import Principal
-from signalbox.contracts.llm import ModelInfo, ModelList, UsageReport
+from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.llm import CorrectedUsage, CorrectUsageRequest, ModelInfo, ModelList, UsageReport
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
-from signalbox.llm_gateway.errors import ModelNotFound
+from signalbox.llm_gateway.errors import CallNotFound, ModelNotFound
 from signalbox.llm_gateway.front import ModelFront, ModelRequest
 from signalbox.llm_gateway.leaving import while_client_stays
 from signalbox.llm_gateway.openai_http import OpenAIRoute, RequiresModels, model_response
-from signalbox.llm_gateway.ports import Ledger
+from signalbox.llm_gateway.rates import PICO
+from signalbox.llm_gateway.records import Purpose
+from signalbox.llm_gateway.usage import Correction, Dimension, Usage, UsageQuery
 
 _DAY_MS = 86_400_000
+_DAY_AND_MODEL: list[Dimension] = ["day", "model"]
 
 router = APIRouter(prefix="/llm/v1", tags=["models"], route_class=OpenAIRoute)
 
@@ -40,10 +44,10 @@ async def model_catalog(request: Request) -> Catalog:
     return catalog
 
 
-async def usage_ledger(request: Request) -> Ledger:
-    """The ledger."""
-    ledger: Ledger = request.app.state.ledger
-    return ledger
+async def usage_reports(request: Request) -> Usage:
+    """The ledger in sums."""
+    reports: Usage = request.app.state.usage
+    return reports
 
 
 def _body(*required: str) -> dict[str, Any]:
@@ -96,9 +100,37 @@ async def get_model(
 @router.get("/usage")
 async def usage(
     principal: Models,
-    ledger: Annotated[Ledger, Depends(usage_ledger)],
+    reports: Annotated[Usage, Depends(usage_reports)],
     days: Annotated[int, Query(ge=1, le=366, description="Days back from now.")] = 30,
+    by: Annotated[list[Dimension], Query(description="What is summed up apart.")] = _DAY_AND_MODEL,
+    model: Annotated[str | None, Query(max_length=200, description="Only calls of this model.")] = None,
+    key: Annotated[str | None, Query(max_length=200, description="Only of this key, by its id.")] = None,
+    workflow: Annotated[str | None, Query(max_length=200, description="Only of this workflow.")] = None,
+    purpose: Annotated[Purpose | None, Query(description="Only for this purpose.")] = None,
 ) -> UsageReport:
-    """The tenant's calls, tokens and cost by day (UTC) and model, from the ledger."""
+    """The tenant's calls, tokens and cost, from the ledger, corrections included."""
     since = now_ms() - days * _DAY_MS
-    return UsageReport(since=since, lines=await ledger.usage(principal.tenant, since))
+    query = UsageQuery(principal.tenant, since, tuple(dict.fromkeys(by)), model, key, workflow, purpose)
+    return UsageReport(since=since, lines=await reports.lines(query))
+
+
+@router.post("/usage/corrections", status_code=201)
+async def correct_usage(
+    principal: Annotated[Principal, Depends(Requires(Scope.KEYS_WRITE))],
+    body: CorrectUsageRequest,
+    reports: Annotated[Usage, Depends(usage_reports)],
+) -> CorrectedUsage:
+    """Say that a call cost more, or less, than its row in the ledger says: the row stays, and sums have both."""
+    correction = Correction(
+        tenant=principal.tenant,
+        call_id=body.call_id,
+        cost_pico=int(body.cost * PICO),
+        currency=body.currency,
+        reason=body.reason,
+        created_by=principal.subject,
+        created_at=now_ms(),
+    )
+    added = await reports.correct(correction)
+    if added is None:
+        raise CallNotFound(f"There is no call '{body.call_id}' in the ledger.")
+    return CorrectedUsage(correction_id=added)

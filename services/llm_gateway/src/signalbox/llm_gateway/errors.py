@@ -10,7 +10,11 @@
     │   └── NotInBackground        400  only responses in the background can be cancelled or followed
     ├── NotFound
     │   ├── ModelNotFound          404  no deployment has the name
+    │   ├── RuleNotFound           404  the tenant has no limit or budget of its own of this name
+    │   ├── CallNotFound           404  the tenant's ledger has no such call
     │   └── ResponseNotFound       404  no such response, or not the caller's
+    ├── Conflict
+    │   └── DeclaredInFile         409  the gateway's file has a rule of this name, which goes before
     ├── Unavailable
     │   ├── BackgroundFull         503  too many responses run in the background
     │   ├── LimitsUnavailable      503  limits cannot be counted, and a policy says that no call is made then
@@ -35,7 +39,15 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
-from signalbox.common.errors import BadRequest, Forbidden, NotFound, RateLimited, SignalboxError, Unavailable
+from signalbox.common.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    RateLimited,
+    SignalboxError,
+    Unavailable,
+)
 from signalbox.contracts.problem import Problem
 
 
@@ -55,6 +67,24 @@ class ModelNotFound(NotFound):
     """No deployment has the name."""
 
     code: ClassVar[str] = "model_not_found"
+
+
+class RuleNotFound(NotFound):
+    """The tenant has no limit or budget of its own of this name."""
+
+    code: ClassVar[str] = "rule_not_found"
+
+
+class CallNotFound(NotFound):
+    """The tenant's ledger has no such call."""
+
+    code: ClassVar[str] = "call_not_found"
+
+
+class DeclaredInFile(Conflict):
+    """The gateway's file has a rule of this name, which goes before one that is stored."""
+
+    code: ClassVar[str] = "declared_in_file"
 
 
 class PreviousNotFound(BadRequest):

@@ -1,19 +1,26 @@
 """The gateway's one file: what an operator declares beside settings. ``SIGNALBOX_LLM_DEPLOYMENTS_FILE`` names it."""
 
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from signalbox.common.settings import SettingsError
 from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.money.book import DatedPrice
+from signalbox.llm_gateway.policies.keys import KeySpec
 from signalbox.llm_gateway.policies.rules import BudgetRule, LimitRule, TenantRule
 from signalbox.llm_gateway.routing.rules import ModelRoute
 
 
 class GatewayFile(BaseModel):
-    """Its sections; a file that is a list is one of deployments."""
+    """Its sections; a file that is a list is one of deployments.
+
+    Deployments are read at the start; limits, budgets, tenants, keys and prices again whenever the file changes.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -22,6 +29,21 @@ class GatewayFile(BaseModel):
     limits: list[LimitRule] = []
     budgets: list[BudgetRule] = []
     tenants: list[TenantRule] = []
+    keys: list[KeySpec] = []
+    prices: list[DatedPrice] = []
+
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        named = {
+            "limits": [f"{rule.name} of {rule.tenant}" for rule in self.limits],
+            "budgets": [f"{rule.name} of {rule.tenant}" for rule in self.budgets],
+            "tenants": [rule.tenant for rule in self.tenants],
+            "keys": [key.key_id for key in self.keys],
+        }
+        for section, names in named.items():
+            if twice := _twice(names):
+                raise ValueError(f"{section}: {', '.join(twice)} is there twice")
+        return self
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -40,3 +62,7 @@ class GatewayFile(BaseModel):
                 f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
             )
             raise SettingsError(f"{path} cannot be used: {wrong}") from error
+
+
+def _twice(names: Iterable[str]) -> list[str]:
+    return sorted(name for name, count in Counter(names).items() if count > 1)

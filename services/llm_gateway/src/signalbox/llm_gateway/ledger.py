@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Protocol
 
 from signalbox.common.errors import SignalboxError, Unavailable
-from signalbox.contracts.llm import UsageLine
 from signalbox.llm_gateway.errors import LedgerFull
 from signalbox.llm_gateway.records import LedgerCall
 
@@ -27,10 +26,6 @@ class LedgerStore(Protocol):
 
     async def insert(self, calls: list[LedgerCall]) -> None:
         """Write them as one transaction; rows that are there already stay as they are."""
-        ...
-
-    async def usage(self, tenant: str, since_ms: int) -> list[UsageLine]:
-        """See ``ports.Ledger.usage``."""
         ...
 
 
@@ -94,10 +89,6 @@ class BatchedLedger:
                 "Calls cannot be accounted for now, so none is started; try again shortly.",
                 headers={"Retry-After": "2"},
             ) from None
-
-    async def usage(self, tenant: str, since_ms: int) -> list[UsageLine]:
-        """See ``ports.Ledger.usage``."""
-        return await self._store.usage(tenant, since_ms)
 
     async def _run(self) -> None:
         failures = 0

@@ -5,7 +5,6 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from signalbox.contracts.llm import UsageLine
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.records import LedgerCall
 
@@ -104,8 +103,4 @@ class Ledger(Protocol):
         Raises:
             LedgerFull: too many rows wait for the database.
         """
-        ...
-
-    async def usage(self, tenant: str, since_ms: int) -> list[UsageLine]:
-        """The tenant's calls since then, by day and model, newest day first."""
         ...

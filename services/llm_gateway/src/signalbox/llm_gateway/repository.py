@@ -1,13 +1,10 @@
 """The ledger's SQL."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
 from signalbox.common.storage import Database, Dialect, Statement, Write, any_of, insert_into, listed
-from signalbox.contracts.llm import UsageLine
-from signalbox.llm_gateway.money import money
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import LedgerAttempt, LedgerCall
 
@@ -128,26 +125,10 @@ _DELETE_REPLACED_ATTEMPTS = Statement(
     f"DELETE FROM ledger_attempts WHERE reaped = 1 AND {any_of('call_id', 'call_ids')}"
     f" AND NOT {_IS_REAPED.format('ledger_attempts')}"
 )
-_USAGE = Statement(
-    """
-    SELECT created_at - created_at % 86400000 AS day_ms, model_asked, currency,
-        count(*) AS calls,
-        sum(CASE WHEN outcome = 'ok' THEN 0 ELSE 1 END) AS failed_calls,
-        sum(input_tokens) AS input_tokens,
-        sum(output_tokens) AS output_tokens,
-        sum(cost_pico) AS cost_pico,
-        sum(1 - priced) AS unpriced_calls,
-        sum(estimated) AS estimated_calls
-    FROM ledger_calls
-    WHERE tenant = :tenant AND created_at >= :since
-    GROUP BY created_at - created_at % 86400000, model_asked, currency
-    ORDER BY day_ms DESC, model_asked, currency
-    """
-)
 
 
 class LedgerRepository:
-    """Reads and writes the ledger's tables."""
+    """Writes the ledger's tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -170,26 +151,6 @@ class LedgerRepository:
             *_ATTEMPTS.of(own, dialect),
             *_REAPED_ATTEMPTS.of(reaped, dialect),
         )
-
-    async def usage(self, tenant: str, since_ms: int) -> list[UsageLine]:
-        """See ``ports.Ledger.usage``."""
-        rows = await self._database.fetch_all(_USAGE, {"tenant": tenant, "since": since_ms})
-        return [_usage_line(row) for row in rows]
-
-
-def _usage_line(row: dict[str, Any]) -> UsageLine:
-    return UsageLine(
-        day=datetime.fromtimestamp(row["day_ms"] / 1000, UTC).date().isoformat(),
-        model=row["model_asked"],
-        calls=row["calls"],
-        failed_calls=row["failed_calls"],
-        input_tokens=row["input_tokens"],
-        output_tokens=row["output_tokens"],
-        currency=row["currency"],
-        cost=None if row["cost_pico"] is None else money(row["cost_pico"]),
-        unpriced_calls=row["unpriced_calls"],
-        estimated_calls=row["estimated_calls"],
-    )
 
 
 def _own_last(call: LedgerCall) -> bool:

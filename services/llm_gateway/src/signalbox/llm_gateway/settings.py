@@ -9,6 +9,7 @@ from signalbox.common.settings import CommonSettings
 from signalbox.contracts.config.llm import ModelRole
 from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
 from signalbox.llm_gateway.gateway_file import GatewayFile
+from signalbox.llm_gateway.policies.keys import KeySpec
 from signalbox.llm_gateway.routing.rules import ModelRoute
 
 
@@ -32,7 +33,9 @@ class GatewaySettings(CommonSettings):
     llm_models: list[ModelRoute] = []
     """JSON list of rules by which calls for a model are routed; see ``ModelRoute``."""
     llm_deployments_file: Path | None = None
-    """YAML or JSON file with deployments, models, limits and budgets; see ``GatewayFile``."""
+    """YAML or JSON file with deployments, models, limits, budgets, keys and prices; see ``GatewayFile``."""
+    llm_keys: list[KeySpec] = []
+    """JSON list of API keys, for a gateway without Admin; see ``KeySpec``."""
     ollama_url: str = "http://127.0.0.1:11434"
     """An Ollama that answers here at start is offered; empty: do not look for one."""
     model: str | None = None

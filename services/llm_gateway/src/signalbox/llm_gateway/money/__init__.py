@@ -1,5 +1,6 @@
 """What tokens cost, and what a call may cost at most."""
 
+from signalbox.llm_gateway.money.book import DatedPrice, PriceBook
 from signalbox.llm_gateway.money.prices import Prices, Terms
 from signalbox.llm_gateway.money.worst_case import Asked, WorstCase, asked, worst_case
 from signalbox.llm_gateway.rates import PICO, Price, Rates, money
@@ -7,7 +8,9 @@ from signalbox.llm_gateway.rates import PICO, Price, Rates, money
 __all__ = [
     "PICO",
     "Asked",
+    "DatedPrice",
     "Price",
+    "PriceBook",
     "Prices",
     "Rates",
     "Terms",

@@ -1,13 +1,14 @@
 """What tokens cost: exact decimals, never floats; a model without a price has none, which is not zero.
 
-Prices come from a deployment's own settings, else from the map that litellm ships as a JSON file. The file is
-found without importing litellm, read at the first look-up, and only the entries looked up are kept.
+Prices come from a deployment's own settings, else from the table of prices, the gateway's file, and the map that
+litellm ships as a JSON file, in this order. The map is found without importing litellm, read at the first look-up, and
+only the entries looked up are kept.
 """
 
 import asyncio
 import importlib.util
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,9 @@ from typing import Any
 
 import orjson
 
+from signalbox.common.ids import now_ms
 from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
+from signalbox.llm_gateway.money.book import PriceBook
 from signalbox.llm_gateway.rates import Price, PriceSpec, Rates
 
 _MAP_FILE = "model_prices_and_context_window_backup.json"
@@ -34,38 +37,67 @@ class Terms:
 _NOTHING = Terms(None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The terms of a deployment, which may change at ``until_ms``."""
+
+    deployment: Deployment
+    terms: Terms
+    until_ms: int | None
+
+    def holds(self, clock: Callable[[], int]) -> bool:
+        return self.until_ms is None or clock() < self.until_ms
+
+
 class Prices:
     """Prices of deployments."""
 
-    def __init__(self, map_file: Path | None = None) -> None:
+    def __init__(self, map_file: Path | None = None, clock: Callable[[], int] = now_ms) -> None:
         self._map_file = map_file
+        self._clock = clock
+        self._books: list[PriceBook] = []
         self._known: dict[tuple[str, ...], Terms] = {}
-        self._terms: dict[int, tuple[Deployment, Terms]] = {}
+        self._terms: dict[int, _Known] = {}
         """By the deployment's identity: comparing its fields would cost more than looking it up anew."""
         self._reading = asyncio.Lock()
+
+    def replace(self, *books: PriceBook) -> None:
+        """Go by these books: the first that has a price for a deployment gives it."""
+        self._books = [book for book in books if book]
+        self._terms.clear()
 
     async def of(self, deployment: Deployment) -> Price | None:
         """The price of a deployment, or None where nobody has declared one."""
         return (await self.terms(deployment)).price
 
     async def terms(self, deployment: Deployment) -> Terms:
-        """What is known of a deployment; nothing is read for one that was asked for before."""
+        """What is known of a deployment now; nothing is read for one that was asked for before."""
         known = self._terms.get(id(deployment))
-        if known is not None and known[0] is deployment:
-            return known[1]
+        if known is not None and known.deployment is deployment and known.holds(self._clock):
+            return known.terms
         if len(self._terms) >= _MAX_KNOWN:
             self._terms.clear()
-        terms = await self._find(deployment)
-        self._terms[id(deployment)] = deployment, terms
+        now, books = self._clock(), self._books
+        terms = await self._find(deployment, now)
+        changes = [book.next_change(deployment, now) for book in books]
+        until = min((change for change in changes if change is not None), default=None)
+        if books is self._books:
+            self._terms[id(deployment)] = _Known(deployment, terms, until)
         return terms
 
-    async def _find(self, deployment: Deployment) -> Terms:
-        declared = deployment.price
+    async def _find(self, deployment: Deployment, now: int) -> Terms:
         names = _names(deployment)
         mapped = await self._mapped(names, deployment) if names else _NOTHING
         if deployment.cost is not None:
             return Terms(None, mapped.max_output)
-        return Terms(declared.price, mapped.max_output) if isinstance(declared, PriceSpec) else mapped
+        if isinstance(deployment.price, PriceSpec):
+            return Terms(deployment.price.price, mapped.max_output)
+        if deployment.price is None:
+            for book in self._books:
+                price = book.price(deployment, now)
+                if price is not None:
+                    return Terms(price, mapped.max_output)
+        return mapped
 
     async def _mapped(self, names: tuple[str, ...], deployment: Deployment) -> Terms:
         known = self._known.get(names)

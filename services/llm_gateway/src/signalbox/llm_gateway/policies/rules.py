@@ -11,6 +11,9 @@ from signalbox.contracts.identity import DEFAULT_TENANT
 
 ANY_TENANT = "*"
 
+RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+"""Names a limit or a budget in answers (429) and logs; unique in its tenant."""
+
 WhenUnavailable = Literal["open", "closed"]
 """What happens to calls while that which counts cannot be reached: they are made uncounted, or refused (503)."""
 
@@ -21,17 +24,13 @@ class _Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LimitRule(_Rule):
+class LimitSpec(_Rule):
     """How much may be used in any ``window_s`` seconds, and at once.
 
     It counts apart for every key, user, model or deployment that it is ``of``, unless ``only`` names one of them.
     A user is the session's owner, as the service that calls for it says; other calls have none.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    """Named in the 429 answer; unique in its tenant."""
-    tenant: str = DEFAULT_TENANT
-    """``*``: every tenant, each counted apart."""
     of: Literal["tenant", "key", "user", "model", "deployment"]
     only: str | None = Field(default=None, max_length=200)
     """A key's id, a user, a model or a deployment's name."""
@@ -49,15 +48,21 @@ class LimitRule(_Rule):
     @model_validator(mode="after")
     def _limits_something(self) -> Self:
         if self.requests is None and self.tokens is None and self.parallel is None:
-            raise ValueError(f"limit '{self.name}' needs at least one of requests, tokens and parallel")
+            raise ValueError("a limit needs at least one of requests, tokens and parallel")
         return self
 
 
-class BudgetRule(_Rule):
+class LimitRule(LimitSpec):
+    """A limit of a tenant."""
+
+    name: RuleName
+    tenant: str = DEFAULT_TENANT
+    """``*``: every tenant, each counted apart."""
+
+
+class BudgetSpec(_Rule):
     """How much money may be spent in a window of the calendar, in the tenant's time zone."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-    tenant: str = DEFAULT_TENANT
     of: Literal["tenant", "key", "user", "workflow"]
     only: str | None = Field(default=None, max_length=200)
     amount: Decimal = Field(gt=0, le=9_000_000, max_digits=15, decimal_places=6)
@@ -68,6 +73,14 @@ class BudgetRule(_Rule):
     hard: bool = True
     """A hard budget refuses calls that could exceed it; a soft one says in the log and the metrics that it was."""
     when_unavailable: WhenUnavailable = "closed"
+
+
+class BudgetRule(BudgetSpec):
+    """A budget of a tenant."""
+
+    name: RuleName
+    tenant: str = DEFAULT_TENANT
+    """``*``: every tenant, each counted apart."""
 
 
 def _zone(name: str) -> str:
@@ -88,7 +101,7 @@ class TenantRule(_Rule):
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
-    """All rules at one moment. ``version`` differs whenever anything in it does."""
+    """All rules at one moment. ``version`` differs in a process whenever anything in it does."""
 
     version: int = 0
     limits: tuple[LimitRule, ...] = ()
