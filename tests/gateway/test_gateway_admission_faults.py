@@ -208,6 +208,7 @@ def test_a_redis_that_is_away(replicas, file, redis_server, database_url, caplog
     limits = [{**LIMITS[0], "when_unavailable": policy}]
     gateways = replicas(file(limits=limits))
     assert post(gateways[0]).status_code == 200
+    caplog.set_level("INFO", "signalbox.common.cache.redis.client")
     caplog.clear()
     with Callers(gateways, threads=6) as callers:
         _begin(trouble, redis_server, replicas.proxy)

@@ -230,13 +230,18 @@ class RedisCounters:
         return f"{self._prefix}calls:{owner}"
 
     async def _ask(self, operation: Operation) -> Any:
+        if self._client.is_down:
+            raise CacheUnavailable("what counts is away; try again")
         operation.answer = asyncio.get_running_loop().create_future()
         self._say(operation)
         return await operation.answer
 
     def _say(self, operation: Operation) -> None:
         self._queue.append(operation)
-        self._wake()
+        if self._client.is_down:
+            self._wake_in(RETRY_S)
+        else:
+            self._wake()
 
     def _wake(self) -> None:
         if not self._speaking:
@@ -264,9 +269,8 @@ class RedisCounters:
                     batch = self._take()
                     reply = await self._turn_of(batch)
                 except CacheUnavailable as error:
-                    if not self._unheard(batch or self._take(), error):
-                        return
-                    continue
+                    self._unheard(batch, error)
+                    return
                 if reply == 0:
                     _LOG.warning("redis has lost its counters; it is told of %d call(s)", len(self._calls))
                     self._life = None
@@ -325,15 +329,17 @@ class RedisCounters:
             demands, Amounts(int(tokens), int(nano)), cast("bytes", record)
         )
 
-    def _unheard(self, batch: list[Operation], error: CacheUnavailable) -> bool:
-        """Tell who asked; what must be heard is said again. True when others ask already."""
-        for operation in batch:
-            if operation.answer is not None and not operation.answer.done():
+    def _unheard(self, batch: list[Operation], error: CacheUnavailable) -> None:
+        """Tell who asked, those who come next too; what must be heard is said again."""
+        kept: deque[Operation] = deque()
+        for operation in (*batch, *self._queue):
+            if operation.answer is None:
+                kept.append(operation)
+            elif not operation.answer.done():
                 if operation.letter == "A" and operation.sent:
                     self._doubtful.add(operation.call_id)
                 operation.answer.set_exception(CacheUnavailable(error.detail))
-        self._queue.extendleft(reversed([operation for operation in batch if operation.answer is None]))
-        return any(operation.answer is not None for operation in self._queue)
+        self._queue = kept
 
 
 def _settled(call_id: str, used: Used, record: bytes) -> Operation:
