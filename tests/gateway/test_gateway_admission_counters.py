@@ -265,3 +265,18 @@ async def test_nothing_is_left_when_all_have_ended(counting):
     last = await granted(counting, demands, Amounts(100, 1000))
     counting.counters.give_back(last)
     await granted(counting, asked(parallel(1)))
+
+
+async def test_an_extension_that_ends_frees_its_slot_once(counting):
+    slot = asked(parallel(1))
+    call_id = await granted(counting, asked(requests(10)))
+    for number in (1, 2, 3):
+        extended = await counting.counters.extend(call_id, number, slot, NONE)
+        assert extended.answer is Answer.GRANTED
+        refused = await counting.counters.extend(call_id, 9, slot, NONE)
+        assert refused.answer is Answer.REFUSED
+        counting.counters.end_extension(call_id, number)
+        counting.counters.end_extension(call_id, number)
+    await granted(counting, slot)
+    counting.counters.settle(call_id, used(0, 0, 0, 0, 0), b"{}")
+    assert (await reserve(counting, slot)).answer is Answer.REFUSED

@@ -123,3 +123,16 @@ def test_tokens_are_trued_up_to_what_was_used(start_gateway, provider, tmp_path)
     refused = post(gateway, small)
     assert refused.headers["signalbox-limit"] == "tpm"
     assert int(refused.headers["retry-after"]) >= 1
+
+
+def test_users_that_callers_name_are_counted_apart(start_gateway, provider, tmp_path):
+    file = tmp_path / "gateway.yaml"
+    limits = [{"name": "each", "of": "user", "requests": 1}]
+    file.write_text(yaml.safe_dump({"deployments": [deployment(provider)], "limits": limits}))
+    gateway = start_gateway(llm_deployments_file=file)
+    asked = [{**ASK, "user": user} for user in ("ann", "ann", "bob")] + [ASK, ASK]
+    assert [post(gateway, body).status_code for body in asked] == [200, 429, 200, 200, 200]
+    message = {"model": "alias", "max_tokens": 9, "messages": ASK["messages"], "metadata": {"user_id": "bob"}}
+    refused = httpx.post(f"{gateway.url}/llm/v1/messages", json=message)
+    assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
+    assert refused.headers["signalbox-limit"] == "each"

@@ -21,6 +21,7 @@ from signalbox.common.storage.migrations import MigrationSource
 from signalbox_fake_provider import FakeProvider
 from signalbox_local import RedisServer
 
+pytestmark = pytest.mark.faults
 SOURCE = MigrationSource("llm_gateway", "signalbox.llm_gateway.migrations")
 ASK = {"model": "alias", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100}
 LIMITS = [{"name": "many", "of": "tenant", "parallel": 100, "requests": 10_000, "tokens": 10**9}]

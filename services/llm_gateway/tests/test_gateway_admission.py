@@ -192,3 +192,34 @@ def test_a_record_of_another_version_is_read_as_far_as_it_is_known():
     assert decode(record).tenant == "default"
     with pytest.raises(ValueError, match="no record"):
         decode(b"{}")
+
+
+async def test_an_attempt_that_is_over_frees_its_slot_for_the_next_one_of_its_own_call():
+    setup = Setup(limit("deployment", parallel=1))
+    at = Deployment(model="alias")
+    worst = WorstCase(Tokens(input=400), 0, "USD", Tokens(input=100))
+    opening, ticket = await setup.admit()
+    slot = await ticket.attempt(at, worst, spent_pico=0)
+    with pytest.raises(LimitExceeded):
+        await ticket.attempt(at, worst, spent_pico=0)
+    slot.free()
+    slot.free()
+    await ticket.attempt(at, worst, spent_pico=0)
+    _, other = await setup.admit()
+    with pytest.raises(LimitExceeded):
+        await other.attempt(at, worst, spent_pico=0)
+    ticket.settle(row(opening))
+    await other.attempt(at, worst, spent_pico=0)
+
+
+async def test_a_deployments_own_limits_are_shared_by_all_tenants():
+    setup = Setup()
+    at = Deployment(model="alias", limits={"requests": 2})
+    worst = WorstCase(Tokens(input=400), 0, "USD", Tokens(input=100))
+    for tenant in ("a", "b"):
+        _, ticket = await setup.admit(tenant=tenant)
+        await ticket.attempt(at, worst, spent_pico=0)
+    _, ticket = await setup.admit(tenant="c")
+    with pytest.raises(LimitExceeded) as refused:
+        await ticket.attempt(at, worst, spent_pico=0)
+    assert refused.value.headers["signalbox-limit"] == at.name

@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from signalbox.common.errors import SignalboxError
 from signalbox.common.telemetry.tracing import records
-from signalbox.llm_gateway.admission import Opening, Ticket
+from signalbox.llm_gateway.admission import NO_SLOT, Opening, Slot, Ticket
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout
 from signalbox.llm_gateway.money import Price, money
@@ -25,7 +25,13 @@ class AttemptAccount:
     """One attempt at one provider; closed once, by whoever learns first how it ended."""
 
     def __init__(
-        self, number: int, deployment: Deployment, price: Price | None, sent_bytes: int, span: trace.Span
+        self,
+        number: int,
+        deployment: Deployment,
+        price: Price | None,
+        sent_bytes: int,
+        span: trace.Span,
+        slot: Slot,
     ) -> None:
         self.number = number
         self.deployment = deployment
@@ -33,6 +39,7 @@ class AttemptAccount:
         self._sent_bytes = sent_bytes
         self._received_bytes = 0
         self._span = span
+        self._slot = slot
         self._started = time.monotonic()
         self._tokens: Tokens | None = None
         self._answered: str | None = None
@@ -100,6 +107,7 @@ class AttemptAccount:
             error_code=None if code is None else storable(code),
             latency_ms=self._elapsed(),
         )
+        self._slot.free()
         self._end_span(self.row)
 
     def _elapsed(self) -> int:
@@ -142,11 +150,13 @@ class CallAccount:
         self._attempts: list[AttemptAccount] = []
         self._finished = False
 
-    def attempt(self, deployment: Deployment, price: Price | None, sent_bytes: int) -> AttemptAccount:
-        """Begin an attempt of ``sent_bytes`` of request."""
+    def attempt(
+        self, deployment: Deployment, price: Price | None, sent_bytes: int, slot: Slot = NO_SLOT
+    ) -> AttemptAccount:
+        """Begin an attempt of ``sent_bytes`` of request, which frees its ``slot`` when it is over."""
         kind = "embeddings" if self._opening.operation == "embeddings" else "chat"
         span = self._attempt_span(kind, deployment)
-        account = AttemptAccount(len(self._attempts) + 1, deployment, price, sent_bytes, span)
+        account = AttemptAccount(len(self._attempts) + 1, deployment, price, sent_bytes, span, slot)
         self._attempts.append(account)
         return account
 

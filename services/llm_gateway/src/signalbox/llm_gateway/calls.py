@@ -1,5 +1,6 @@
 """Model calls, from a request body to an answer: who may, what it may cost, and its row however it ends."""
 
+from dataclasses import replace
 from typing import cast
 
 from opentelemetry import trace
@@ -14,6 +15,7 @@ from signalbox.llm_gateway.errors import ModelNotAllowed
 from signalbox.llm_gateway.money import Prices, asked, worst_case
 from signalbox.llm_gateway.ports import Ledger, Operation
 from signalbox.llm_gateway.protocol import RequestBody
+from signalbox.llm_gateway.records import Labels, storable
 from signalbox.llm_gateway.routing import Plan, Planner
 
 
@@ -78,7 +80,7 @@ class ModelCalls:
         opening = Opening(
             call_id=new_id("llm"),
             principal=caller.principal,
-            labels=caller.labels,
+            labels=_labels(caller, body),
             operation=operation,
             model=body.model,
             worst=worst_case(request, candidates),
@@ -90,6 +92,14 @@ class ModelCalls:
         ticket = await self._admission.admit(opening)
         account = CallAccount(self._ledger, self._tracer, opening, ticket, streamed=body.stream)
         return Call(body, caller, operation, plan, account, ticket, request, opening.worst)
+
+
+def _labels(caller: Caller, body: RequestBody) -> Labels:
+    """The caller's labels. Who may not speak for our users may still name its own, as OpenAI's API has it."""
+    user = body.fields.get("user")
+    if caller.labels.user_id is not None or not isinstance(user, str):
+        return caller.labels
+    return replace(caller.labels, user_id=storable(user) or None)
 
 
 def _check_allowed(caller: Caller, model: str) -> None:

@@ -54,6 +54,11 @@ class ModelResponse:
     headers: Mapping[str, str]
     body: bytes | ByteStream
 
+    async def aclose(self) -> None:
+        """Close the stream of an answer that is not sent; nothing to do for a whole one."""
+        if not isinstance(self.body, bytes):
+            await self.body.aclose()
+
 
 class ModelFront:
     """Answers model calls in OpenAI's protocol, their failures too."""

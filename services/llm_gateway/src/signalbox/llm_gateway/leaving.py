@@ -25,14 +25,27 @@ async def while_client_stays(receive: Receive, work: Coroutine[Any, Any, T]) -> 
     watcher = asyncio.ensure_future(_disconnect(receive))
     try:
         await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientLeft
-        return task.result()
+        if task.done():
+            return task.result()
+    except BaseException:
+        await _end(task)
+        raise
     finally:
-        for pending in (task, watcher):
-            if not pending.done():
-                pending.cancel()
-        await asyncio.gather(task, watcher, return_exceptions=True)
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+    await _end(task)
+    raise ClientLeft
+
+
+async def _end(task: "asyncio.Future[Any]") -> None:
+    """Cancel it; what it gave all the same nobody gets, such as a stream that was ready when the client left."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    if task.cancelled() or task.exception() is not None:
+        return
+    close = getattr(task.result(), "aclose", None)
+    if close is not None:
+        await close()
 
 
 async def _disconnect(receive: Receive) -> None:

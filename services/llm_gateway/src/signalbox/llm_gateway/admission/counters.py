@@ -72,6 +72,10 @@ class Counters(Protocol):
         """More for a call that is reserved: its extension ``number``, from 1. Raises as ``reserve`` does."""
         ...
 
+    def end_extension(self, call_id: str, number: int) -> None:
+        """What an extension has of calls at a time is free."""
+        ...
+
     def assume(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> None:
         """A call is made that could not be counted: it is as soon as it can be, whatever the limits say."""
         ...

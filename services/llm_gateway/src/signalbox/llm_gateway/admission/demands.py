@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from signalbox.common.cache.ports import key
 from signalbox.contracts.identity import key_id_of
@@ -10,6 +10,7 @@ from signalbox.llm_gateway.admission.calendar import END_OF_TIME_MS, window_at
 from signalbox.llm_gateway.admission.ports import Opening
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet
+from signalbox.llm_gateway.policies.rules import ANY_TENANT
 
 DemandKind = Literal["requests", "tokens", "parallel", "hard", "soft"]
 """``hard`` and ``soft`` are budgets."""
@@ -101,17 +102,20 @@ class Demands:
         return self._get(known, now_ms, lambda policies: _compile(policies, opening, now_ms))
 
     def of_deployment(self, opening: Opening, deployment: Deployment, now_ms: int) -> DemandSet:
-        """What a call asks of a deployment: the tenant's limits for it."""
+        """What a call asks of a deployment: its own limits, which all share, and the tenant's limits for it."""
         tenant = opening.principal.tenant
         return self._get(
             (tenant, deployment.name),
             now_ms,
             lambda policies: DemandSet.of(
                 [
-                    demand
-                    for rule in policies.limits
-                    if rule.of == "deployment"
-                    for demand in _limit(rule, tenant, deployment.name)
+                    *_own_limits(deployment),
+                    *(
+                        demand
+                        for rule in policies.limits
+                        if rule.of == "deployment"
+                        for demand in _limit(rule, tenant, deployment.name)
+                    ),
                 ]
             ),
         )
@@ -167,7 +171,7 @@ def _names(opening: Opening) -> dict[str, str | None]:
 
 
 def _applies(rule: LimitRule | BudgetRule, tenant: str, value: str | None) -> bool:
-    return value is not None and rule.tenant in {"*", tenant} and rule.only in {None, value}
+    return value is not None and rule.tenant in {ANY_TENANT, tenant} and rule.only in {None, value}
 
 
 def _limit(rule: LimitRule, tenant: str, value: str | None) -> list[Demand]:
@@ -193,6 +197,21 @@ def _limit(rule: LimitRule, tenant: str, value: str | None) -> list[Demand]:
         found.append(demand("tokens", rule.tokens))
     if rule.parallel is not None:
         found.append(demand("parallel", rule.parallel))
+    return found
+
+
+def _own_limits(deployment: Deployment) -> list[Demand]:
+    limits, name = deployment.limits, deployment.name
+    found = []
+    for kind, limit in (
+        ("requests", limits.requests),
+        ("tokens", limits.tokens),
+        ("parallel", limits.parallel),
+    ):
+        if limit is not None:
+            window = "" if kind == "parallel" else str(limits.window_s)
+            counter = key(kind, ANY_TENANT, name, window)
+            found.append(Demand(cast("DemandKind", kind), name, counter, limit, limits.window_s))
     return found
 
 

@@ -66,6 +66,14 @@ class MemoryCounters:
             self._take(call_id, demands, amounts, now, number)
         return verdict
 
+    def end_extension(self, call_id: str, number: int) -> None:
+        """See ``Counters.end_extension``."""
+        taken = self._calls.get(call_id, [])
+        ended = [each for each in taken if each.extension == number and each.demand.kind == "parallel"]
+        for each in ended:
+            taken.remove(each)
+            self._correct(each, 0)
+
     def assume(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> None:
         """See ``Counters.assume``."""
         del record

@@ -29,10 +29,18 @@ class Opening:
     trace_id: str | None = None
 
 
-class Ticket(Protocol):
-    """An admitted call. It is given back exactly once, by ``settle``."""
+class Slot(Protocol):
+    """One of the attempts at a time that a deployment allows."""
 
-    async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> None:
+    def free(self) -> None:
+        """The attempt is over. Returns at once; later calls have no effect."""
+        ...
+
+
+class Ticket(Protocol):
+    """An admitted call. It is given back exactly once, by ``settle``, and with it the slots of its attempts."""
+
+    async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> Slot:
         """Before each attempt: what the deployment itself allows, and what an attempt after others costs more.
 
         ``spent_pico`` is what the attempts before it cost, or may have cost.

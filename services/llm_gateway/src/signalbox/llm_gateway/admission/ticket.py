@@ -6,14 +6,31 @@ from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.llm_gateway.admission.counters import Amounts, Answer, Counters, Used, Verdict
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.open_calls import encode
-from signalbox.llm_gateway.admission.ports import Opening
+from signalbox.llm_gateway.admission.ports import Opening, Slot
 from signalbox.llm_gateway.admission.refusals import uncounted
+from signalbox.llm_gateway.admission.unlimited import NO_SLOT
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.records import LedgerCall
 
 _PICO_IN_NANO = 1000
 _ROUNDS = 8
+
+
+class _AttemptSlot:
+    """A slot of a deployment that is counted."""
+
+    def __init__(self, counters: Counters, call_id: str, number: int) -> None:
+        self._counters = counters
+        self._call_id = call_id
+        self._number = number
+        self._freed = False
+
+    def free(self) -> None:
+        """See ``Slot``."""
+        if not self._freed:
+            self._freed = True
+            self._counters.end_extension(self._call_id, self._number)
 
 
 class Admitting(Protocol):
@@ -56,14 +73,14 @@ class LimitedTicket:
         self._extended: dict[int, str] = {}
         self._settled = False
 
-    async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> None:
+    async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> Slot:
         """See ``Ticket``."""
         own = self._admission.of_deployment(self._opening, deployment)
         needed = nano_of(spent_pico) + nano_of(worst.cost_pico or 0)
         more = max(0, needed - self._reserved_nano)
         budgets = [each for each in self._demands.demands if more and each.kind in {"hard", "soft"}]
         if not own.demands and not budgets:
-            return
+            return NO_SLOT
         demands = own if not budgets else DemandSet.of([*own.demands, *budgets])
         amounts = Amounts(worst.estimate.input + worst.estimate.output, more)
         self._extensions += 1
@@ -73,9 +90,12 @@ class LimitedTicket:
         except Unavailable as error:
             if not demands.fails_open:
                 raise uncounted() from error
-            return
+            return NO_SLOT
         self._extended[number] = deployment.name
         self._reserved_nano += more
+        if not any(demand.kind == "parallel" for demand in own.demands):
+            return NO_SLOT
+        return _AttemptSlot(self._counters, self._opening.call_id, number)
 
     async def _extend(self, number: int, demands: DemandSet, amounts: Amounts) -> None:
         for _ in range(_ROUNDS):

@@ -6,11 +6,23 @@ from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.records import LedgerCall
 
 
+class NoSlot:
+    """The slot of a deployment that allows any number of attempts."""
+
+    def free(self) -> None:
+        """See ``Slot``."""
+
+
+NO_SLOT = NoSlot()
+
+
 class UnlimitedTicket:
     """A ticket that nothing was reserved for."""
 
-    async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> None:
+    async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> NoSlot:
         """See ``Ticket``."""
+        del deployment, worst, spent_pico
+        return NO_SLOT
 
     def settle(self, row: LedgerCall) -> None:
         """See ``Ticket``."""

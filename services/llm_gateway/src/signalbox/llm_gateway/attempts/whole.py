@@ -35,9 +35,9 @@ class Providers:
         account, terms = call.account, await self.prices.terms(deployment)
         # The first attempt is what was reserved for the call.
         worst = worst_case(call.asked, [(deployment, terms)]) if account.tried else call.worst
-        await call.ticket.attempt(deployment, worst, spent_pico=account.spent_pico)
+        slot = await call.ticket.attempt(deployment, worst, spent_pico=account.spent_pico)
         request = call.upstream_request(deployment, sent)
-        return request, account.attempt(deployment, terms.price, len(sent))
+        return request, account.attempt(deployment, terms.price, len(sent), slot)
 
     async def whole(self, call: Call, deployment: Deployment, sent: bytes) -> tuple[bytes, dict[str, Any]]:
         """A whole answer to ``sent``: its bytes, and what they say. Raises what the provider's side fails with."""

@@ -133,6 +133,10 @@ class RedisCounters:
             call.extensions.append(amounts)
         return verdict
 
+    def end_extension(self, call_id: str, number: int) -> None:
+        """See ``Counters.end_extension``."""
+        self._say(Operation("E", call_id, (number,)))
+
     def assume(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> None:
         """See ``Counters.assume``."""
         self._doubtful.discard(call_id)

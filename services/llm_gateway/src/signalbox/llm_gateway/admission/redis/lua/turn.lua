@@ -10,6 +10,7 @@
 -- An operation: its letter, the id of the call, and
 --   "A" (reserve) and "U" (assume): number of the set from 1, tokens, money, record;
 --   "X" (extend): number of the set, tokens, money, number of the extension from 1;
+--   "E" (an extension's calls at a time end): number of the extension;
 --   "S" (settle): tokens, money, record, number of extensions, tokens of each;
 --   "G" (give back) and "K" (in the ledger): nothing;
 --   "B" (the process, which is the id, lives): how many ms of silence mean that another one does not;
@@ -315,6 +316,23 @@ local function take(id, set, tokens, money, record, extension, counted)
   put_record(id, record)
 end
 
+local function end_extension(id, extension)
+  local record = record_of(id)
+  if not record or record[1] ~= 'o' then
+    return
+  end
+  local taken = record[4]
+  for i = #taken - 4, 1, -5 do
+    if taken[i] == 'p' and taken[i + 4] == extension then
+      change_parallel(taken[i + 1], -1)
+      for _ = 1, 5 do
+        table.remove(taken, i)
+      end
+      put_record(id, record)
+    end
+  end
+end
+
 local function settle(id, tokens, money, row, actual)
   local record = record_of(id)
   if not record or record[1] == 's' then
@@ -414,6 +432,8 @@ while at <= #ARGV do
       end
     end
     replies[#replies + 1] = reply
+  elseif letter == 'E' then
+    end_extension(id, number())
   elseif letter == 'S' then
     local tokens, money, row, actual = number(), number(), text(), {}
     for i = 1, number() do
