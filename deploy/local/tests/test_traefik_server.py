@@ -148,7 +148,10 @@ def test_headers_between_services_are_stripped_and_the_deadline_is_kept(edge: ht
         for name, value in vars(contract_headers).items()
         if name.isupper() and value.startswith("signalbox-")
     }
-    spoofable = ours - {contract_headers.TIMEOUT_MS} | {"signalbox-tenant", "signalbox-service-token"}
+    spoofable = ours - {contract_headers.TIMEOUT_MS, contract_headers.LLM_COALESCE} | {
+        "signalbox-tenant",
+        "signalbox-service-token",
+    }
     sent = dict.fromkeys(spoofable, "spoofed") | {
         contract_headers.TIMEOUT_MS: "900",
         "authorization": "Bearer x",

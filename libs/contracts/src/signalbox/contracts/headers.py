@@ -20,6 +20,15 @@ LLM_EMULATED = "signalbox-llm-emulated"
 LLM_ESTIMATED = "signalbox-llm-estimated"
 """On an answer of the gateway that counts tokens: ``true`` says that it is an estimate."""
 
+LLM_CACHE = "signalbox-llm-cache"
+"""On an answer of a model whose answers are kept: ``hit``, ``semantic``, ``coalesced`` or ``miss``."""
+
+LLM_REPLAYED = "signalbox-llm-replayed"
+"""On an answer of the gateway: ``true`` says that it is the one that an earlier call with this Idempotency-Key got."""
+
+LLM_COALESCE = "signalbox-llm-coalesce"
+"""On a model call: ``allow`` lets it be answered by an identical one that is under way. Any client may send it."""
+
 PURPOSE = "signalbox-purpose"
 SESSION_ID = "signalbox-session-id"
 WORKFLOW_ID = "signalbox-workflow-id"

@@ -1,6 +1,7 @@
 """What one call uses: counted while it runs, written to the ledger exactly once, shown in the trace."""
 
 import asyncio
+import copy
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,7 @@ from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout
 from signalbox.llm_gateway.money import Price, money
 from signalbox.llm_gateway.ports import Ledger
 from signalbox.llm_gateway.protocol import Tokens, estimated_tokens
-from signalbox.llm_gateway.records import LedgerAttempt, LedgerCall, Outcome, storable
+from signalbox.llm_gateway.records import CachedBy, LedgerAttempt, LedgerCall, Outcome, storable
 
 _CLIENT_LEFT = 499
 
@@ -141,6 +142,9 @@ class CallAccount:
     ) -> None:
         self.call_id = opening.call_id
         self.emulated: str | None = None
+        self.cached: CachedBy | None = None
+        self.outcome: Outcome | None = None
+        """How the call ended, once it has."""
         self._ledger = ledger
         self._tracer = tracer
         self._opening = opening
@@ -163,6 +167,9 @@ class CallAccount:
     @property
     def cost(self) -> str | None:
         """What the attempts cost together, such as ``0.00012 USD``; None when one has no price or no report."""
+        if self.cached is not None:
+            currency = self._opening.worst.currency
+            return None if currency is None else f"0 {currency}"
         if len(self._attempts) == 1:
             pico = self._attempts[0].cost_pico
             return None if pico is None else f"{money(pico)} {self._attempts[0].currency}"
@@ -171,6 +178,30 @@ class CallAccount:
         if len(currencies) != 1 or None in costs:
             return None
         return f"{money(sum(cost for cost in costs if cost is not None))} {currencies.pop()}"
+
+    @property
+    def answered_by(self) -> Deployment | None:
+        """The deployment whose answer it is, once it is whole."""
+        answered = [
+            attempt for attempt in self._attempts if attempt.row is not None and attempt.row.outcome == "ok"
+        ]
+        return answered[-1].deployment if answered else None
+
+    @property
+    def attempts_made(self) -> int:
+        """How often a provider was called."""
+        return len(self._attempts)
+
+    def handed_over(self) -> "CallAccount":
+        """The account of the same call for work that goes on without its caller; this one is closed without a row."""
+        account = copy.copy(self)
+        self._finished = True
+        return account
+
+    def answered_from(self, cached: CachedBy) -> None:
+        """The call is over: it had its answer without a provider, and costs nothing."""
+        self.cached = cached
+        self.finish("ok", 200)
 
     @property
     def tried(self) -> bool:
@@ -225,6 +256,7 @@ class CallAccount:
         if self._finished:
             return
         self._finished = True
+        self.outcome = outcome
         for attempt in self._attempts:
             attempt.close(outcome, status, code)
         row = self._row(outcome, status, code)
@@ -235,7 +267,7 @@ class CallAccount:
         rows = tuple(attempt.row for attempt in self._attempts if attempt.row is not None)
         answered = [row for row in rows if row.outcome == "ok"] or rows
         last = answered[-1] if answered else None
-        total, currency = _total(rows)
+        total, currency = (0, self._opening.worst.currency) if self.cached else _total(rows)
         first = [attempt.first_token_at for attempt in self._attempts if attempt.first_token_at is not None]
         return LedgerCall(
             tenant=self._opening.principal.tenant,
@@ -260,6 +292,7 @@ class CallAccount:
             first_token_ms=int((min(first) - self._started) * 1000) if self._streamed and first else None,
             trace_id=self._opening.trace_id,
             created_at=self._opening.created_at,
+            cached=self.cached,
             attempts=rows,
         )
 

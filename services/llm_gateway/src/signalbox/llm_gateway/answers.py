@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 from signalbox.llm_gateway.accounting import CallAccount
 
@@ -14,6 +14,20 @@ class WholeAnswer:
 
     body: bytes
     headers: Mapping[str, str]
+
+
+class ByteStream(Protocol):
+    """A streamed answer, also one that was translated into another protocol."""
+
+    headers: Mapping[str, str]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes as they come."""
+        ...
+
+    async def aclose(self) -> None:
+        """Stop; must be called, also when nothing was read."""
+        ...
 
 
 class StreamedAnswer:

@@ -12,6 +12,7 @@ from fastapi import FastAPI, Response
 from opentelemetry import trace
 
 from signalbox.common.auth import Authenticator
+from signalbox.common.cache import Cache
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import SignalboxError
 from signalbox.common.ids import now_ms
@@ -29,6 +30,14 @@ from signalbox.llm_gateway.admission.processes import DatabaseProcesses
 from signalbox.llm_gateway.admission.seeding import Seeding
 from signalbox.llm_gateway.admission.spending import LedgerSpending
 from signalbox.llm_gateway.attempts import Attempts
+from signalbox.llm_gateway.caching.answering import CachedAnswering
+from signalbox.llm_gateway.caching.idempotency import (
+    IdempotencyKeeper,
+    IdempotencyRepository,
+    IdempotentCalls,
+)
+from signalbox.llm_gateway.caching.kept import KeptAnswers
+from signalbox.llm_gateway.caching.rules import CacheRules
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.demo import DemoUpstream
@@ -90,7 +99,8 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     prices, tracer = policies.prices, platform.tracing.tracer("llm_gateway")
     planner = _planner(settings, catalog, prices, metrics)
     attempts = Attempts(catalog, _upstreams(http, credentials), prices)
-    calls = ModelCalls(planner, prices, limits.admission, ledger, tracer, attempts)
+    caching = _caching(settings, database, platform.cache, attempts)
+    calls = ModelCalls(planner, prices, limits.admission, ledger, tracer, caching.answering)
     responses = _responses(settings, database, calls)
 
     @asynccontextmanager
@@ -102,12 +112,11 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             await _run(stack, policies.source.start, policies.source.stop)
             await _run(stack, ledger.start, ledger.close)
             stack.push_async_callback(http.close)
+            await stack.enter_async_context(_running(caching))
             await _run(stack, responses.keeper.start, responses.keeper.stop)
             stack.push_async_callback(responses.background.stop)
             await _run(stack, feed.start, feed.stop)
-            await _run(stack, catalog.start, catalog.stop)
-            announcing = asyncio.create_task(_announce(catalog))
-            stack.callback(announcing.cancel)
+            await stack.enter_async_context(_known(catalog))
             yield
 
     app = create_service_app(
@@ -124,7 +133,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             error_response=_error_response,
         )
     )
-    _open_fronts(app, settings, calls, tracer)
+    _open_fronts(app, settings, calls, caching.calls, tracer)
     app.state.responses = responses.service
     app.state.catalog = catalog
     app.state.usage = Usage(database)
@@ -219,11 +228,14 @@ def _planner(settings: GatewaySettings, catalog: Catalog, prices: Prices, metric
     return planner
 
 
-def _open_fronts(app: FastAPI, settings: GatewaySettings, calls: ModelCalls, tracer: trace.Tracer) -> None:
+def _open_fronts(
+    app: FastAPI, settings: GatewaySettings, calls: ModelCalls, once: IdempotentCalls, tracer: trace.Tracer
+) -> None:
     """Let the routes and the fast lane find who answers calls."""
-    app.state.model_calls = calls
-    front = ModelFront(calls)
+    front = ModelFront(calls, once)
     lane = Lane(front, app.state.authenticator, app.state.metrics, tracer, settings.llm_max_body_bytes)
+    app.state.model_calls = calls
+    app.state.idempotent_calls = once
     app.state.model_front = front
     app.state.fast_lane = lane if settings.llm_lane else None
 
@@ -232,6 +244,42 @@ def _ledger(settings: GatewaySettings, database: Database, admission: Admission)
     return BatchedLedger(
         LedgerRepository(database), max_waiting=settings.ledger_max_waiting, on_written=admission.kept
     )
+
+
+class _CachingParts(NamedTuple):
+    """What answers calls and keeps answers, what the endpoints call, and what runs beside them."""
+
+    answering: CachedAnswering
+    kept: KeptAnswers
+    calls: IdempotentCalls
+    keeper: IdempotencyKeeper
+
+
+@asynccontextmanager
+async def _running(caching: _CachingParts) -> AsyncIterator[None]:
+    await caching.keeper.start()
+    try:
+        yield
+    finally:
+        await caching.keeper.stop()
+        await caching.kept.close()
+
+
+def _caching(
+    settings: GatewaySettings, database: Database, cache: Cache, attempts: Attempts
+) -> _CachingParts:
+    repository = IdempotencyRepository(database, f"llm_gateway-{secrets.token_hex(8)}")
+    calls = IdempotentCalls(
+        repository,
+        now_ms,
+        kept_s=settings.idempotency_kept_seconds,
+        max_bytes=settings.idempotency_max_reply_bytes,
+        when_unavailable=settings.idempotency_when_unavailable,
+    )
+    keeper = IdempotencyKeeper(repository, calls, now_ms, alone=settings.redis_url is None)
+    kept = KeptAnswers(cache)
+    answering = CachedAnswering(attempts, CacheRules(settings.gateway_file().caches), kept, now_ms)
+    return _CachingParts(answering, kept, calls, keeper)
 
 
 class _ResponseParts(NamedTuple):
@@ -300,6 +348,17 @@ def _environment(settings: GatewaySettings) -> dict[str, str]:
     if settings.openai_api_key is not None:
         environment[OPENAI_KEY_VARIABLE] = settings.openai_api_key.get_secret_value()
     return environment
+
+
+@asynccontextmanager
+async def _known(catalog: Catalog) -> AsyncIterator[None]:
+    await catalog.start()
+    announcing = asyncio.create_task(_announce(catalog))
+    try:
+        yield
+    finally:
+        announcing.cancel()
+        await catalog.stop()
 
 
 async def _announce(catalog: Catalog) -> None:

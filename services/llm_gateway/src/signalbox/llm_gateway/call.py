@@ -9,6 +9,7 @@ from signalbox.contracts.identity import Principal, Scope
 from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Ticket
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
+from signalbox.llm_gateway.caching.wishes import NO_WISHES, CacheWishes
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money import Asked, WorstCase
 from signalbox.llm_gateway.ports import Operation, UpstreamRequest
@@ -24,6 +25,7 @@ class Caller:
     principal: Principal
     labels: Labels
     deadline: Deadline | None = None
+    wishes: CacheWishes = NO_WISHES
 
     @property
     def is_service(self) -> bool:

@@ -39,7 +39,7 @@ class Completion:
         yield self._chunk({"role": "assistant", "content": None if self.message.get("tool_calls") else ""})
         for index, call in enumerate(self.message.get("tool_calls") or ()):
             yield self._chunk({"tool_calls": [{"index": index, **call}]})
-        for piece in _PIECES.findall(self.message.get("content") or ""):
+        for piece in pieces_of(self.message.get("content") or ""):
             yield self._chunk({"content": piece})
         yield self._chunk({}, self.finish_reason)
         if with_usage:
@@ -61,3 +61,8 @@ class Completion:
             "completion_tokens": self.tokens.output,
             "total_tokens": total,
         }
+
+
+def pieces_of(text: str) -> list[str]:
+    """A text in the pieces in which a stream gives it; together they are the text."""
+    return _PIECES.findall(text)

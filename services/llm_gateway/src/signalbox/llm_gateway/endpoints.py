@@ -8,6 +8,7 @@ from signalbox.common.auth import Requires
 from signalbox.common.ids import now_ms
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.llm import CorrectedUsage, CorrectUsageRequest, ModelInfo, ModelList, UsageReport
+from signalbox.llm_gateway.caching.idempotency import IdempotentCalls
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.errors import CallNotFound, ModelNotFound
@@ -30,6 +31,15 @@ async def model_calls(request: Request) -> ModelCalls:
     """The service behind the calls."""
     calls: ModelCalls = request.app.state.model_calls
     return calls
+
+
+async def idempotent_calls(request: Request) -> IdempotentCalls:
+    """What makes calls once for their Idempotency-Key."""
+    calls: IdempotentCalls = request.app.state.idempotent_calls
+    return calls
+
+
+Once = Annotated[IdempotentCalls, Depends(idempotent_calls)]
 
 
 async def model_front(request: Request) -> ModelFront:

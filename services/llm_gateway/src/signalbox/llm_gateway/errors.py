@@ -13,9 +13,14 @@
     │   ├── RuleNotFound           404  the tenant has no limit or budget of its own of this name
     │   ├── CallNotFound           404  the tenant's ledger has no such call
     │   └── ResponseNotFound       404  no such response, or not the caller's
+    ├── ValidationFailed
+    │   └── IdempotencyKeyReused   422  the Idempotency-Key was used with another body
     ├── Conflict
-    │   └── DeclaredInFile         409  the gateway's file has a rule of this name, which goes before
+    │   ├── DeclaredInFile         409  the gateway's file has a rule of this name, which goes before
+    │   ├── IdempotencyInProgress  409  the first call with the Idempotency-Key is still being answered
+    │   └── IdempotencyNotReplayable 409  it was made, and its answer is too large to be kept
     ├── Unavailable
+    │   ├── IdempotencyUnavailable 503  keys cannot be looked up, and a setting says that no call is made then
     │   ├── BackgroundFull         503  too many responses run in the background
     │   ├── LimitsUnavailable      503  limits cannot be counted, and a policy says that no call is made then
     │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
@@ -47,6 +52,7 @@ from signalbox.common.errors import (
     RateLimited,
     SignalboxError,
     Unavailable,
+    ValidationFailed,
 )
 from signalbox.contracts.problem import Problem
 
@@ -166,6 +172,30 @@ class LedgerFull(Unavailable):
     """Rows wait for the database; a call that could not be accounted for is not started."""
 
     code: ClassVar[str] = "ledger_unavailable"
+
+
+class IdempotencyKeyReused(ValidationFailed):
+    """The Idempotency-Key was used with another body."""
+
+    code: ClassVar[str] = "idempotency_key_reused"
+
+
+class IdempotencyInProgress(Conflict):
+    """The first call with the Idempotency-Key is still being answered; ``Retry-After`` says when to come again."""
+
+    code: ClassVar[str] = "idempotency_in_progress"
+
+
+class IdempotencyNotReplayable(Conflict):
+    """The call was made and paid for, and what it got is not kept."""
+
+    code: ClassVar[str] = "idempotency_not_replayable"
+
+
+class IdempotencyUnavailable(Unavailable):
+    """Whether the key was used cannot be looked up, so no call was made."""
+
+    code: ClassVar[str] = "idempotency_unavailable"
 
 
 class ProviderUnreachable(Unavailable):

@@ -1,15 +1,17 @@
 """What a model call needs from HTTP and gives back, whoever speaks HTTP: FastAPI's routes, or the fast lane."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import SignalboxError
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal, Scope
-from signalbox.llm_gateway.answers import WholeAnswer
+from signalbox.llm_gateway.answers import ByteStream, StreamedAnswer, WholeAnswer
+from signalbox.llm_gateway.caching.idempotency import IdempotentCalls, Repeatable
+from signalbox.llm_gateway.caching.idempotency.streams import Route
+from signalbox.llm_gateway.caching.wishes import CacheWishes
 from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.ports import Operation
@@ -20,20 +22,6 @@ _LOG = logging.getLogger(__name__)
 
 _JSON = {"content-type": "application/json"}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
-
-
-class ByteStream(Protocol):
-    """A streamed answer, also one that was translated into another protocol."""
-
-    headers: Mapping[str, str]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """The bytes as they come."""
-        ...
-
-    async def aclose(self) -> None:
-        """Stop; must be called, also when nothing was read."""
-        ...
 
 
 @dataclass(slots=True)
@@ -63,22 +51,33 @@ class ModelResponse:
 class ModelFront:
     """Answers model calls in OpenAI's protocol, their failures too."""
 
-    def __init__(self, calls: ModelCalls) -> None:
+    def __init__(self, calls: ModelCalls, once: IdempotentCalls) -> None:
         self._calls = calls
+        self._once = once
 
     async def answer(self, request: ModelRequest) -> ModelResponse:
         """The answer. Cancelling it stops the provider and writes the ledger row of a client that has left."""
         try:
             body = RequestBody.parse(request.body)
             caller = caller_of(request.headers, request.principal)
-            if request.operation == "embeddings":
-                return answered(await self._calls.embed(body, caller))
-            return answered(await self._calls.chat(body.check_chat(), caller))
+            if request.operation == "chat/completions":
+                body.check_chat()
+            asked = repeatable(request.headers, caller, request.operation, body.raw)
+            return answered(
+                await self._once.answer(asked, lambda: self._made(request.operation, body, caller))
+            )
         except SignalboxError as error:
             return refused(error)
         except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
             _LOG.exception("unhandled error")
             return refused(internal_error())
+
+    async def _made(
+        self, operation: Operation, body: RequestBody, caller: Caller
+    ) -> WholeAnswer | StreamedAnswer:
+        if operation == "embeddings":
+            return await self._calls.embed(body, caller)
+        return await self._calls.chat(body, caller)
 
 
 def caller_of(headers: Mapping[str, str], principal: Principal) -> Caller:
@@ -90,7 +89,13 @@ def caller_of(headers: Mapping[str, str], principal: Principal) -> Caller:
     # Without the header a deployment's own limit counts: answers of models may take minutes.
     deadline = current_deadline() if names.TIMEOUT_MS in headers else None
     names_users = principal.may(Scope.SERVICE) or principal.may(Scope.ACT_FOR_USERS)
-    return Caller(principal, Labels.from_headers(headers, names_users=names_users), deadline)
+    labels = Labels.from_headers(headers, names_users=names_users)
+    return Caller(principal, labels, deadline, CacheWishes.from_headers(headers))
+
+
+def repeatable(headers: Mapping[str, str], caller: Caller, route: Route, body: bytes) -> Repeatable:
+    """A call as its Idempotency-Key names it."""
+    return Repeatable(headers.get(names.IDEMPOTENCY_KEY), caller.principal, route, body, caller.deadline)
 
 
 def answered(answer: WholeAnswer | ByteStream) -> ModelResponse:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from signalbox.common.settings import SettingsError
+from signalbox.llm_gateway.caching.rules import CacheRule
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money.book import DatedPrice
 from signalbox.llm_gateway.policies.keys import KeySpec
@@ -31,6 +32,7 @@ class GatewayFile(BaseModel):
     tenants: list[TenantRule] = []
     keys: list[KeySpec] = []
     prices: list[DatedPrice] = []
+    caches: list[CacheRule] = []
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:
@@ -39,6 +41,7 @@ class GatewayFile(BaseModel):
             "budgets": [f"{rule.name} of {rule.tenant}" for rule in self.budgets],
             "tenants": [rule.tenant for rule in self.tenants],
             "keys": [key.key_id for key in self.keys],
+            "caches": [rule.model for rule in self.caches],
         }
         for section, names in named.items():
             if twice := _twice(names):

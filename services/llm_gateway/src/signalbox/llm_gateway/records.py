@@ -18,6 +18,10 @@ Purpose = Literal["production", "playground", "test", "replay", "embedding", "co
 """What a call is made for."""
 
 _PURPOSES = {purpose: purpose for purpose in get_args(Purpose)}
+CachedBy = Literal["exact", "semantic", "coalesced"]
+"""What answered a call instead of a provider: the answer to the same request, to one that means the same, or that of an
+identical call that was under way."""
+
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MAX_LABEL = 200
 
@@ -108,6 +112,8 @@ class LedgerCall:
     first_token_ms: int | None
     trace_id: str | None
     created_at: int
+    cached: CachedBy | None = None
+    """Such a call has no tokens and costs nothing."""
     attempts: tuple[LedgerAttempt, ...] = field(default=())
     reaped: bool = False
     """Whether this is what another process knows of a call whose own process is gone. The call's own row, should it

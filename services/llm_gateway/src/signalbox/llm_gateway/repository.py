@@ -52,6 +52,7 @@ _CALL = (
     "trace_id",
     "created_at",
     "reaped",
+    "cached",
 )
 _ATTEMPT = (
     "tenant",
@@ -188,6 +189,7 @@ def _call_row(call: LedgerCall) -> dict[str, Any]:
         "user_id": labels.user_id,
         "key_id": call.key_id,
         "reaped": int(call.reaped),
+        "cached": call.cached,
     }
 
 

@@ -10,6 +10,7 @@ from signalbox.contracts.config.llm import ModelRole
 from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
 from signalbox.llm_gateway.gateway_file import GatewayFile
 from signalbox.llm_gateway.policies.keys import KeySpec
+from signalbox.llm_gateway.policies.rules import WhenUnavailable
 from signalbox.llm_gateway.routing.rules import ModelRoute
 
 
@@ -56,6 +57,12 @@ class GatewaySettings(CommonSettings):
     """Days for which responses of the Responses API can be read and continued; then they are deleted."""
     responses_max_background: int = Field(default=256, ge=1)
     """Background responses that one process works on at a time; more are refused (503)."""
+    idempotency_kept_seconds: int = Field(default=86_400, ge=1)
+    """Seconds for which a model call that is repeated under its Idempotency-Key gets the first one's reply."""
+    idempotency_max_reply_bytes: int = Field(default=1_048_576, ge=0)
+    """Replies that are larger are not kept: a call that is repeated is refused (409), as it was made."""
+    idempotency_when_unavailable: WhenUnavailable = "closed"
+    """Calls with an Idempotency-Key while the database is away: refused (503), or made as if they had none (open)."""
     ledger_max_waiting: int = Field(default=20_000, ge=1)
     """Ledger rows that may wait for the database; with more, calls are refused (503)."""
 

@@ -44,6 +44,7 @@ CALLS = Table(
     Column("image_input_tokens", BigInteger, nullable=False, server_default="0"),
     Column("image_output_tokens", BigInteger, nullable=False, server_default="0"),
     Column("reaped", BigInteger, nullable=False, server_default="0"),
+    Column("cached", Text),
     Index("ledger_calls_created", "tenant", "created_at"),
 )
 """One row per call, exactly once. A null cost means that the model has no price, never that it cost nothing.
@@ -193,3 +194,24 @@ RESPONSE_EVENTS = Table(
     Column("events", Text, nullable=False),
 )
 """The events of background responses, some in a row, one JSON document a line, numbered without a gap."""
+
+IDEMPOTENCY = Table(
+    "llm_idempotency",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("route", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_hash", Text, nullable=False),
+    Column("claim", Text, nullable=False),
+    Column("owner", Text),
+    Column("heartbeat_at", BigInteger, nullable=False),
+    Column("reply", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("llm_idempotency_owner", "owner"),
+    Index("llm_idempotency_expires", "expires_at"),
+)
+"""What a repeated call gets. ``owner`` is the process that makes it; without one it was made, and ``reply`` is what it
+got, or null where that is too large to be kept. ``claim`` names the call that took the key: only it writes the end.
+"""

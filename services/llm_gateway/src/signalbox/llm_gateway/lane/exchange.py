@@ -17,8 +17,8 @@ from signalbox.common.telemetry.tracing import records, unrecorded_trace_id
 from signalbox.common.web.middleware import describe_request, server_span
 from signalbox.common.web.request_head import request_context
 from signalbox.contracts import headers as names
+from signalbox.llm_gateway.answers import ByteStream
 from signalbox.llm_gateway.front import (
-    ByteStream,
     ModelFront,
     ModelRequest,
     ModelResponse,

@@ -6,10 +6,10 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from signalbox.contracts import headers as names
-from signalbox.llm_gateway.answers import StreamedAnswer
+from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.calls import ModelCalls
-from signalbox.llm_gateway.endpoints import Models, model_calls
-from signalbox.llm_gateway.front import caller_of
+from signalbox.llm_gateway.endpoints import Models, Once, model_calls
+from signalbox.llm_gateway.front import caller_of, repeatable
 from signalbox.llm_gateway.leaving import while_client_stays
 from signalbox.llm_gateway.messages.answer import whole_message
 from signalbox.llm_gateway.messages.http import PREFIX, AnthropicRoute, request_id
@@ -30,20 +30,25 @@ def _body(*required: str) -> dict[str, Any]:
 
 @router.post("", response_class=Response, openapi_extra=_body("max_tokens"))
 async def create_message(
-    request: Request, principal: Models, calls: Annotated[ModelCalls, Depends(model_calls)]
+    request: Request, principal: Models, calls: Annotated[ModelCalls, Depends(model_calls)], once: Once
 ) -> Response:
     """A message, as Anthropic's API defines it, by any model: plain or streamed, with tools and structured output.
 
     Fields that the gateway does not know are left out. The answer's headers are those of a chat completion, and
     ``request-id``.
     """
-    asked = MessagesRequest.parse(await request.body())
-    answer = await while_client_stays(
-        request.receive, calls.chat(asked.chat, caller_of(request.headers, principal))
-    )
-    if isinstance(answer, StreamedAnswer):
-        return answer_response(MessageStream(answer, asked, request_id()))
-    return answer_response(whole_message(answer, asked))
+    raw = await request.body()
+    asked = MessagesRequest.parse(raw)
+    caller = caller_of(request.headers, principal)
+
+    async def make() -> WholeAnswer | MessageStream:
+        answer = await calls.chat(asked.chat, caller)
+        if isinstance(answer, StreamedAnswer):
+            return MessageStream(answer, asked, request_id())
+        return whole_message(answer, asked)
+
+    made = once.answer(repeatable(request.headers, caller, "messages", raw), make)
+    return answer_response(await while_client_stays(request.receive, made))
 
 
 @router.post("/count_tokens", response_class=Response, openapi_extra=_body())

@@ -1,3 +1,3 @@
 """Schema revisions of the LLM Gateway; see ``signalbox.common.storage.migrations``."""
 
-HEAD = "0004"
+HEAD = "0005"

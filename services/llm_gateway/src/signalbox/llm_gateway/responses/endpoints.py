@@ -1,13 +1,14 @@
 """OpenAI's Responses API: ``client.responses`` with ``base_url=http://host/llm/v1``."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from signalbox.contracts import headers as names
-from signalbox.llm_gateway.endpoints import Models
-from signalbox.llm_gateway.front import caller_of
+from signalbox.llm_gateway.endpoints import Models, Once
+from signalbox.llm_gateway.front import caller_of, repeatable
 from signalbox.llm_gateway.leaving import while_client_stays
 from signalbox.llm_gateway.openai_http import OpenAIRoute, answer_response
 from signalbox.llm_gateway.responses.request import ResponsesRequest
@@ -43,18 +44,19 @@ _BODY: dict[str, Any] = {
 
 
 @router.post("", response_class=Response, openapi_extra=_BODY)
-async def create_response(request: Request, principal: Models, service: Service) -> Response:
+async def create_response(request: Request, principal: Models, service: Service, once: Once) -> Response:
     """A response, as OpenAI's Responses API defines it, by any model: plain, streamed or in the background.
 
     It is kept for its caller (``store: false``: not), who can continue it with ``previous_response_id``. Fields that
     the gateway does not know are left out; tools that run at OpenAI are refused. The answer's headers are those of a
     chat completion, except in the background.
     """
-    asked = ResponsesRequest.parse(await request.body())
-    answer = await while_client_stays(
-        request.receive, service.create(asked, caller_of(request.headers, principal))
-    )
-    return answer_response(answer)
+    raw = await request.body()
+    asked = ResponsesRequest.parse(raw)
+    caller = caller_of(request.headers, principal)
+    named = replace(repeatable(request.headers, caller, "responses", raw), goes_on=asked.background)
+    made = once.answer(named, lambda: service.create(asked, caller))
+    return answer_response(await while_client_stays(request.receive, made))
 
 
 @router.post("/input_tokens", response_class=Response, openapi_extra=_BODY)

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import orjson
 
-from signalbox.common.errors import Unavailable
 from signalbox.llm_gateway.errors import ResponseInterrupted
+from signalbox.llm_gateway.periodic import every
 from signalbox.llm_gateway.responses.background import BackgroundResponses
 from signalbox.llm_gateway.responses.records import StoredResponse
 from signalbox.llm_gateway.responses.repository import ResponseRepository
@@ -51,7 +51,7 @@ class ResponseKeeper:
     async def start(self) -> None:
         """Begin; returns at once."""
         self._tasks = [
-            asyncio.create_task(_every(seconds, work), name=work.__name__)
+            asyncio.create_task(every(seconds, work, "responses"), name=work.__name__)
             for seconds, work in (
                 (LOOK_S, self.drop_lost),
                 (HEARTBEAT_S, self.heartbeat),
@@ -103,19 +103,3 @@ class ResponseKeeper:
         body = orjson.dumps(failed(stored.body(), error)).decode()
         if await self._repository.abandon(stored, self._clock(), body):
             _LOG.warning("a background response has failed with its process: %s", stored.response_id)
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work`` at once and then every so often; a database that is away is said once."""
-    away = False
-    while True:
-        try:
-            await work()
-            away = False
-        except Unavailable as error:
-            if not away:
-                _LOG.warning("responses wait for the database: %s", error.detail)
-            away = True
-        except Exception:  # noqa: BLE001 - a bug in one round must not end all that follow
-            _LOG.exception("keeping responses failed; it is tried again")
-        await asyncio.sleep(seconds)

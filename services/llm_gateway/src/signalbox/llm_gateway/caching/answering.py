@@ -1,0 +1,160 @@
+"""The step between admission and providers: answers that are there already."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from signalbox.contracts import headers as names
+from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
+from signalbox.llm_gateway.caching.capture import (
+    asking_usage,
+    captured,
+    completion_in,
+    for_listener,
+    may_be_kept,
+)
+from signalbox.llm_gateway.caching.kept import Entry, KeptAnswers
+from signalbox.llm_gateway.caching.keys import answer_key
+from signalbox.llm_gateway.caching.replay import replayed_events
+from signalbox.llm_gateway.caching.rules import MAX_ENTRY_BYTES, CacheRule, CacheRules
+from signalbox.llm_gateway.call import Answering, Call
+from signalbox.llm_gateway.records import CachedBy
+
+Json = dict[str, Any]
+
+MAX_ASKED_TTL_S = 86_400
+"""The longest that an answer is kept because its caller asks for it."""
+
+_EVENTS_AT_ONCE = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is to be done for one call. ``ttl_s`` of 0: its answer is not kept."""
+
+    key: str
+    ttl_s: int
+    max_bytes: int
+
+
+class CachedAnswering:
+    """Answers calls from what is kept, and else by the next step. ``clock`` gives epoch milliseconds."""
+
+    def __init__(
+        self, following: Answering, rules: CacheRules, kept: KeptAnswers, clock: Callable[[], int]
+    ) -> None:
+        self._next = following
+        self._rules = rules
+        self._kept = kept
+        self._clock = clock
+
+    async def answer(self, call: Call) -> WholeAnswer | StreamedAnswer:
+        """See ``call.Answering``."""
+        wanted = _wanted(call, self._rules.of(call.body.model))
+        if wanted is None:
+            return await self._next.answer(call)
+        entry = await self._found(call, wanted)
+        if entry is not None:
+            return _again(call, entry, "exact")
+        return _labelled(await self._made(call, wanted), "miss")
+
+    async def _found(self, call: Call, wanted: _Wanted) -> Entry | None:
+        wishes = call.caller.wishes
+        if not wanted.ttl_s or not wishes.read:
+            return None
+        written = await self._kept.get(wanted.key)
+        entry = None if written is None else Entry.read(written)
+        if entry is None:
+            return None
+        age_ms = self._clock() - entry.made_at
+        return entry if wishes.max_age_s is None or age_ms <= wishes.max_age_s * 1000 else None
+
+    async def _made(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
+        """The answer of the next step, which is kept if it may be."""
+        if not wanted.ttl_s or not call.caller.wishes.write:
+            return await self._next.answer(call)
+        answer = await self._next.answer(asking_usage(call))
+        if isinstance(answer, WholeAnswer):
+            completion = completion_in(answer)
+            if completion is not None:
+                self._keep(call, wanted, completion, answer.body)
+            return answer
+        return _filtered(
+            captured(
+                answer,
+                call,
+                lambda completion: self._keep(call, wanted, completion, orjson.dumps(completion)),
+                max_bytes=wanted.max_bytes,
+            ),
+            call,
+        )
+
+    def _keep(self, call: Call, wanted: _Wanted, completion: Json, body: bytes) -> None:
+        if len(body) <= wanted.max_bytes and may_be_kept(call, completion):
+            entry = Entry(self._clock(), body, call.account.emulated)
+            self._kept.put(wanted.key, entry.written(), wanted.ttl_s)
+
+
+def _wanted(call: Call, rule: CacheRule | None) -> _Wanted | None:
+    """What rule and caller want together; None when that is nothing."""
+    asked = call.caller.wishes.max_age_s
+    ttl_s = None if rule is None else rule.ttl_s
+    if ttl_s is None:
+        ttl_s = min(asked or 0, MAX_ASKED_TTL_S)
+    if not ttl_s:
+        return None
+    key = answer_key(call)
+    return None if key is None else _Wanted(key, ttl_s, MAX_ENTRY_BYTES if rule is None else rule.max_bytes)
+
+
+def _again(call: Call, entry: Entry, cached: CachedBy) -> WholeAnswer | StreamedAnswer:
+    """A kept answer, in the form that the call asks for. The call is over, and has cost nothing."""
+    account = call.account
+    account.emulated = entry.emulated
+    account.answered_from(cached)
+    headers = {**call.headers(account.cost), names.LLM_CACHE: "hit" if cached == "exact" else cached}
+    if not call.body.stream:
+        return WholeAnswer(entry.body, headers)
+    events = replayed_events(
+        orjson.loads(entry.body),
+        with_usage=call.body.wants_usage,
+        cost=account.cost if call.caller.is_service else None,
+    )
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        gathered = []
+        for written in events:
+            gathered.append(written)
+            if len(gathered) == _EVENTS_AT_ONCE:
+                yield b"".join(gathered)
+                gathered = []
+        yield b"".join(gathered)
+
+    return StreamedAnswer(chunks(), headers, account, AsyncExitStack())
+
+
+def _filtered(answer: StreamedAnswer, call: Call) -> StreamedAnswer:
+    """A stream that was made to tell its usage, for a caller who may not have asked for it."""
+    if call.body.wants_usage:
+        return answer
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        async for piece in answer:
+            passed = for_listener(piece, wants_usage=False)
+            if passed:
+                yield passed
+
+    resources = AsyncExitStack()
+    resources.push_async_callback(answer.aclose)
+    return StreamedAnswer(chunks(), answer.headers, call.account, resources)
+
+
+def _labelled(answer: WholeAnswer | StreamedAnswer, label: str) -> WholeAnswer | StreamedAnswer:
+    headers = {**answer.headers, names.LLM_CACHE: label}
+    if isinstance(answer, WholeAnswer):
+        return replace(answer, headers=headers)
+    answer.headers = headers
+    return answer
