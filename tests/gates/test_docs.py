@@ -13,7 +13,8 @@ from pydantic import BaseModel, TypeAdapter
 from signalbox.common.cli.dialogues import DialogueFile
 from signalbox.common.validation import validate
 from signalbox.contracts import events, problem, query
-from signalbox.llm_gateway.deployments import Deployment
+from signalbox.llm_gateway.gateway_file import GatewayFile
+from signalbox.llm_gateway.routing import wrong_routes
 
 _PATH = re.compile(r"^(?:libs|services|tests|deploy|docs|bench|examples|packages)/[\w./-]+$")
 _FORBIDDEN = {
@@ -85,7 +86,9 @@ def test_the_yaml_of_a_page_is_one_valid_workflow(page: Path) -> None:
 
 @pytest.mark.parametrize("text", _snippets("yaml", "deployments"))
 def test_deployments_are_valid(text: str) -> None:
-    assert TypeAdapter(list[Deployment]).validate_python(yaml.safe_load(text)["deployments"])
+    file = GatewayFile.model_validate(yaml.safe_load(text))
+    assert file.deployments
+    assert wrong_routes(file.models, {deployment.model for deployment in file.deployments}) == []
 
 
 @pytest.mark.parametrize("text", _snippets("yaml", "dialogues"))

@@ -14,6 +14,7 @@ from signalbox.llm_gateway.protocol import (
     provider_error,
     refusal_in,
     replace_members,
+    replace_text,
 )
 
 ODD = (
@@ -209,3 +210,21 @@ def test_an_error_inside_a_good_answer_is_found():
     refusal = refusal_in({"error": {"message": "overloaded", "code": 529}}, "m")
     assert refusal is not None
     assert (refusal.provider_status, refusal.detail) == (529, "overloaded")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'{"id":"1","model":"real","x":[1]}',
+        b'{"id": "1", "model": "real"}',
+        b'{"id":"1","model" : "real"}',
+        b'{"x":{"model":"real"},"model":"real"}',
+        b'{"content":"the \\"model\\":\\"real\\" thing","model":"real"}',
+        b'{"content":"model","model":"real"}',
+        b'{"mod\\u0065l":"real","content":"x"}',
+    ],
+)
+def test_a_named_text_is_replaced_wherever_it_stands(document):
+    edited = replace_text(document, "model", "real", b'"ours"')
+    before, after = orjson.loads(document), orjson.loads(edited)
+    assert after == {**before, "model": "ours"}

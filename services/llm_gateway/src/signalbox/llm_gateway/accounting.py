@@ -46,6 +46,8 @@ class AttemptAccount:
         self._answered: str | None = None
         self.first_token_at: float | None = None
         """When the first piece of its answer came, on the monotonic clock."""
+        self.at_most_pico = 0
+        """What it may cost while it is not over, where that matters."""
         self.row: LedgerAttempt | None = None
 
     def reported(self, usage: Mapping[str, Any]) -> None:
@@ -210,8 +212,11 @@ class CallAccount:
 
     @property
     def spent_pico(self) -> int:
-        """What the attempts that are over cost, as far as it is known."""
-        return sum(attempt.row.cost_pico or 0 for attempt in self._attempts if attempt.row is not None)
+        """What the attempts cost that are over, and what those may cost that are not, as far as it is known."""
+        return sum(
+            attempt.at_most_pico if attempt.row is None else attempt.row.cost_pico or 0
+            for attempt in self._attempts
+        )
 
     @property
     def used(self) -> Tokens:
@@ -231,6 +236,12 @@ class CallAccount:
                 "gen_ai.request.model": deployment.provider_model,
             },
         )
+
+    def drop(self, *, besides: AttemptAccount | None) -> None:
+        """Attempts that are still open have been stopped, as another one was answered sooner."""
+        for attempt in self._attempts:
+            if attempt is not besides:
+                attempt.close("aborted", _CLIENT_LEFT, "hedge_lost")
 
     def failed(self, error: BaseException) -> None:
         """The call was not answered, for whatever reason."""

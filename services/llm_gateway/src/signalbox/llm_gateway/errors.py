@@ -25,6 +25,7 @@
     │   ├── LimitsUnavailable      503  limits cannot be counted, and a policy says that no call is made then
     │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
     │   └── ProviderUnreachable    503  no connection to the provider
+    │       └── ProviderSilent     503  none came about in time
     ├── RateLimited
     │   ├── AllCoolingDown         429  every provider of the model has asked to be left alone for a while
     │   ├── LimitExceeded          429  a limit has no room; Retry-After says when it has
@@ -202,6 +203,10 @@ class ProviderUnreachable(Unavailable):
     """No connection to the provider, or it ended before an answer began."""
 
     code: ClassVar[str] = "provider_unreachable"
+
+
+class ProviderSilent(ProviderUnreachable):
+    """It did not even accept a connection in time; asking it again would only take as long again."""
 
 
 class ProviderTimeout(SignalboxError):

@@ -9,7 +9,7 @@ import orjson
 from signalbox.common.errors import SignalboxError
 from signalbox.llm_gateway.accounting import AttemptAccount
 from signalbox.llm_gateway.errors import ProviderBroke
-from signalbox.llm_gateway.protocol import DONE, append_member, data_of, refusal_in, replace_members
+from signalbox.llm_gateway.protocol import DONE, append_member, data_of, refusal_in, replace_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -150,7 +150,9 @@ class StreamRelay:
     def _edited(self, block: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
         edited = data
         if self._rename is not None:
-            edited = replace_members(edited, {"model": self._rename})
+            model = chunk.get("model")
+            if isinstance(model, str):
+                edited = replace_text(edited, "model", model, self._rename)
         if (
             self._cost is not None
             and self._wants_usage

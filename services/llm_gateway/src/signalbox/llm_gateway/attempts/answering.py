@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 import orjson
 
@@ -15,6 +16,7 @@ from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.attempts.continuation import ContinuedRelay, can_be_continued, with_prefill
 from signalbox.llm_gateway.attempts.delivery import Begun, Delivery
 from signalbox.llm_gateway.attempts.emulated import emulated
+from signalbox.llm_gateway.attempts.hedging import hedged
 from signalbox.llm_gateway.attempts.streams import OpenStream, open_stream
 from signalbox.llm_gateway.attempts.whole import Providers
 from signalbox.llm_gateway.call import Call
@@ -25,10 +27,11 @@ from signalbox.llm_gateway.emulation import lack_named_by, lacking
 from signalbox.llm_gateway.errors import ProviderRefused, ProviderTimeout
 from signalbox.llm_gateway.money import Prices
 from signalbox.llm_gateway.ports import Upstream
-from signalbox.llm_gateway.protocol import replace_members
+from signalbox.llm_gateway.protocol import replace_text
 from signalbox.llm_gateway.relay import Sent, StreamRelay
 from signalbox.llm_gateway.routing import Course, Turn
 from signalbox.llm_gateway.routing.failures import Then, failure_of
+from signalbox.llm_gateway.routing.pace import PaceBook
 
 _FAIR_S = 5.0
 """A deployment that was given less time than this by a caller's deadline is not to blame for being late."""
@@ -53,17 +56,14 @@ class Attempts:
         self._providers = Providers(upstreams, prices)
         self._rng = rng or random.Random()  # noqa: S311 - spreads load and waits, guards nothing
         self._clock = clock
+        self._paces = PaceBook()
 
     async def answer(self, call: Call) -> WholeAnswer | StreamedAnswer:
         """See ``call.Answering``."""
         course = Course(
             call.plan, self._rng, self._clock, streamed=call.body.stream, deadline=call.caller.deadline
         )
-
-        async def ask(turn: Turn) -> Answer:
-            return await self._ask(call, turn)
-
-        answer = await self._first(call, course, ask)
+        answer = await self._first(call, course, partial(self._ask, call))
         if isinstance(answer, Begun):
             return self._streaming(call, course, answer)
         if isinstance(answer, Completion):
@@ -81,12 +81,16 @@ class Attempts:
                 await asyncio.sleep(turn.wait_s)
                 if not turn.candidate.health.admits(self._clock()):
                     continue
+            hedge = turn.group.rule.hedge
             try:
-                return await self._attempt(call, turn, ask)
+                if hedge is None:
+                    return await self._attempt(call, ask, turn)
+                pace = self._paces.of(turn.group.model, hedge, streamed=call.body.stream)
+                return await hedged(call, course, turn, pace, partial(self._attempt, call, ask))
             except SignalboxError as error:
                 course.failed(turn, error)
 
-    async def _attempt(self, call: Call, turn: Turn, ask: Try) -> bytes | Completion | Begun:
+    async def _attempt(self, call: Call, ask: Try, turn: Turn) -> bytes | Completion | Begun:
         began = self._clock()
         use = turn.candidate.health.begin()
         try:
@@ -102,8 +106,7 @@ class Attempts:
         except BaseException:
             use.close()
             raise
-        streamed = isinstance(answer, OpenStream)
-        use.answered(streamed=streamed)
+        use.answered(streamed=isinstance(answer, OpenStream))
         if isinstance(answer, OpenStream):
             return Begun(answer, turn, use)
         use.close()
@@ -112,6 +115,7 @@ class Attempts:
     async def _ask(self, call: Call, turn: Turn) -> Answer:
         deployment = self._catalog.as_learned(turn.candidate.deployment)
         model = turn.group.model
+        call.account.emulated = None  # What an earlier deployment lacked is nothing to this one.
         if call.operation == "embeddings":
             return await self._native(call, deployment, model)
         body, able = call.body, deployment.capabilities
@@ -137,10 +141,11 @@ class Attempts:
             extensions=deployment.extensions,
             output_cap=call.output_cap,
         )
-        answer, _ = await self._providers.whole(call, deployment, sent)
-        if deployment.provider_model == model:
+        answer, parsed = await self._providers.whole(call, deployment, sent)
+        named = parsed.get("model")
+        if deployment.provider_model == model or not isinstance(named, str):
             return answer
-        return replace_members(answer, {"model": orjson.dumps(model)})
+        return replace_text(answer, "model", named, orjson.dumps(model))
 
     async def _stream(self, call: Call, deployment: Deployment, model: str) -> OpenStream:
         """The provider's own stream."""
@@ -158,10 +163,7 @@ class Attempts:
         return await open_stream(self._providers, call, deployment, _streamed_body(call, deployment), relay)
 
     def _streaming(self, call: Call, course: Course, begun: Begun) -> StreamedAnswer:
-        async def go_on(broken: Begun, error: SignalboxError) -> Begun | None:
-            return await self._continued(call, course, broken, error)
-
-        delivery = Delivery(call, begun, go_on)
+        delivery = Delivery(call, begun, partial(self._continued, call, course))
         resources = AsyncExitStack()
         resources.push_async_callback(delivery.aclose)
         return StreamedAnswer(delivery.chunks(), call.headers(), call.account, resources)

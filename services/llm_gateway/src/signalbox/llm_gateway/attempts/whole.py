@@ -37,7 +37,9 @@ class Providers:
         worst = worst_case(call.asked, [(deployment, terms)]) if account.tried else call.worst
         slot = await call.ticket.attempt(deployment, worst, spent_pico=account.spent_pico)
         request = call.upstream_request(deployment, sent)
-        return request, account.attempt(deployment, terms.price, len(sent), slot)
+        attempt = account.attempt(deployment, terms.price, len(sent), slot)
+        attempt.at_most_pico = worst.cost_pico or 0
+        return request, attempt
 
     async def whole(self, call: Call, deployment: Deployment, sent: bytes) -> tuple[bytes, dict[str, Any]]:
         """A whole answer to ``sent``: its bytes, and what they say. Raises what the provider's side fails with."""

@@ -9,7 +9,7 @@ from signalbox.llm_gateway.protocol.request_body import (
     RequestBody,
     cap_name,
 )
-from signalbox.llm_gateway.protocol.spans import append_member, replace_members
+from signalbox.llm_gateway.protocol.spans import append_member, replace_members, replace_text
 from signalbox.llm_gateway.protocol.tokens import Tokens, estimated_tokens
 
 __all__ = [
@@ -29,4 +29,5 @@ __all__ = [
     "provider_error",
     "refusal_in",
     "replace_members",
+    "replace_text",
 ]

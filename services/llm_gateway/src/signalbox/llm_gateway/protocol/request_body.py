@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import orjson
 
 from signalbox.llm_gateway.errors import MalformedCall
-from signalbox.llm_gateway.protocol.spans import append_member, replace_members
+from signalbox.llm_gateway.protocol.spans import append_member, replace_members, replace_text
 
 Extension = Literal["cache_control", "max_tokens", "thinking", "top_k"]
 Extensions = frozenset[Extension]
@@ -123,7 +123,11 @@ class RequestBody:
                 edits["stream_options"] = orjson.dumps(asked)
             else:
                 added["stream_options"] = b'{"include_usage":true}'
-        body = replace_members(self.raw, edits) if edits else self.raw
+        body = self.raw
+        if edits.keys() == {"model"}:
+            body = replace_text(body, "model", self.model, edits["model"])
+        elif edits:
+            body = replace_members(body, edits)
         for name, value in added.items():
             body = append_member(body, name, value)
         return body

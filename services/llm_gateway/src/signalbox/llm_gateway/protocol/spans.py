@@ -61,3 +61,20 @@ def append_member(document: bytes, name: str, value: bytes) -> bytes:
     """``document``, a JSON object with at least one member, with another one at its end."""
     head = document.rstrip()[:-1].rstrip()
     return b"%b,%b:%b}" % (head, orjson.dumps(name), value)
+
+
+def replace_text(document: bytes, name: str, old: str, new: bytes) -> bytes:
+    """``document`` with the value of its top-level member ``name``, which is the text ``old``, replaced by ``new``.
+
+    Where nothing else in the document is called so, which a search for the bytes tells, it is replaced as found: every
+    event of a stream has one. A quotation mark inside of a JSON text is escaped, so what is found is no text's part.
+    """
+    quoted = b'"%b"' % name.encode()
+    if document.count(quoted) == 1:
+        start = document.index(quoted) + len(quoted)
+        value = orjson.dumps(old)
+        for between in (b":", b": "):
+            if document.startswith(between + value, start):
+                start += len(between)
+                return b"".join((document[:start], new, document[start + len(value) :]))
+    return replace_members(document, {name: new})

@@ -77,6 +77,25 @@ class Course:
             raise self._error
         return self._taken(self._last_resort(now))
 
+    def beside(self, turn: Turn) -> Turn | None:
+        """Another deployment of the same model that may be asked now, beside the one whose turn it is.
+
+        A model with one deployment has that one asked twice: behind its address there may be many.
+        """
+        group = turn.group
+        if self._made >= group.rule.max_attempts:
+            return None
+        now = self._clock()
+        others = [
+            candidate
+            for candidate in group.candidates
+            if (candidate is not turn.candidate or len(group.candidates) == 1)
+            and id(candidate.health) not in self._past.keys() - {id(turn.candidate.health)}
+            and self._may(candidate, now)
+            and candidate.health.cooling_s(now) <= 0
+        ]
+        return self._taken(Turn(self._chosen(others, group), group, 0.0)) if others else None
+
     def failed(self, turn: Turn, error: SignalboxError) -> Failure:
         """The attempt of ``turn`` ended with ``error``."""
         failure = failure_of(error)
@@ -95,7 +114,9 @@ class Course:
                 self._only_larger(turn, error)
             case Then.FILTERED:
                 self._error, self._error_is_ours = error, False
-                self._detour(self._plan.filtered)
+                self._exclude(turn.group)
+                if self._groups is not self._plan.filtered:
+                    self._detour(self._plan.filtered)
             case Then.FINAL if own or not isinstance(error, ProviderRefused):
                 if isinstance(error, ProviderRefused):
                     self._error, self._error_is_ours = error, False
@@ -134,9 +155,12 @@ class Course:
                 soonest, wait = candidate, pause
         if not ready:
             return None if soonest is None else Turn(soonest, group, wait)
-        if len(ready) == 1:
-            return Turn(ready[0], group, 0.0)
-        return Turn(STRATEGIES[group.rule.strategy](ready, self._rng, self._streamed), group, 0.0)
+        return Turn(self._chosen(ready, group), group, 0.0)
+
+    def _chosen(self, candidates: Sequence[Candidate], group: Group) -> Candidate:
+        if len(candidates) == 1:
+            return candidates[0]
+        return STRATEGIES[group.rule.strategy](candidates, self._rng, self._streamed)
 
     def _may(self, candidate: Candidate, now: float) -> bool:
         if not candidate.health.admits(now):

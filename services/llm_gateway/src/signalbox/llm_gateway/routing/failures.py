@@ -20,6 +20,7 @@ from signalbox.llm_gateway.errors import (
     LimitsUnavailable,
     ProviderBroke,
     ProviderRefused,
+    ProviderSilent,
     ProviderTimeout,
     ProviderUnreachable,
 )
@@ -58,6 +59,7 @@ _LARGER = Failure(Then.LARGER, counts=False)
 _FILTERED = Failure(Then.FILTERED, counts=False)
 
 _BY_ERROR: tuple[tuple[type[SignalboxError], Failure], ...] = (
+    (ProviderSilent, _ELSEWHERE),
     (ProviderUnreachable, _RETRY),
     (ProviderBroke, _RETRY),
     (ProviderTimeout, _ELSEWHERE),
@@ -76,6 +78,7 @@ _BY_STATUS = {
     404: Failure(Then.ELSEWHERE, counts=False, ours=True),
     408: _RETRY,
     409: Failure(Then.RETRY, counts=False),
+    413: _LARGER,
     425: _RETRY,
     501: Failure(Then.ELSEWHERE, counts=False),
     504: _ELSEWHERE,

@@ -5,7 +5,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from signalbox.llm_gateway.deployments import Credentials
-from signalbox.llm_gateway.errors import BadDeployment, ProviderBroke, ProviderTimeout, ProviderUnreachable
+from signalbox.llm_gateway.errors import (
+    BadDeployment,
+    ProviderBroke,
+    ProviderSilent,
+    ProviderTimeout,
+    ProviderUnreachable,
+)
 from signalbox.llm_gateway.ports import UpstreamAnswer, UpstreamRequest, UpstreamStream
 from signalbox.llm_gateway.upstreams.http import ProviderHttp
 from signalbox.llm_gateway.upstreams.wire import (
@@ -80,7 +86,7 @@ class CompatibleUpstream:
                 until=until,
             )
         except ConnectTimeout as error:
-            raise ProviderUnreachable(f"'{deployment.name}' does not accept a connection in time.") from error
+            raise ProviderSilent(f"'{deployment.name}' does not accept a connection in time.") from error
         except WireError as error:
             raise ProviderUnreachable(
                 f"'{deployment.name}' cannot be reached ({error}); try again, or another model."
