@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
+import yaml
+from support.databases import DatabaseSupply
 from support.gateway_app import RunningGateway, deployment
 
+from signalbox.common.storage.migrations import MigrationSource
 from signalbox_fake_provider import FakeProvider
+from signalbox_local import RedisServer
 
 
 @pytest.fixture(scope="session")
@@ -60,3 +65,43 @@ def gateway(start_gateway: Callable[..., RunningGateway], provider: FakeProvider
             ),
         ]
     )
+
+
+@pytest.fixture(scope="session")
+def counting_redis() -> Iterator[RedisServer]:
+    """A Redis for gateways that are started over it."""
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def ledger_url(database_supply: DatabaseSupply, tmp_path: Path) -> str:
+    """URL of a PostgreSQL database with the gateway's empty tables."""
+    source = MigrationSource("llm_gateway", "signalbox.llm_gateway.migrations")
+    return database_supply.url(source, "postgresql", tmp_path)
+
+
+@pytest.fixture
+def gateways(
+    start_gateway: Callable[..., RunningGateway],
+    provider: FakeProvider,
+    counting_redis: RedisServer,
+    ledger_url: str,
+    tmp_path: Path,
+) -> Callable[..., list[RunningGateway]]:
+    """Starts gateways over one Redis, emptied, one PostgreSQL and one file, ``tmp_path / "gateway.yaml"``."""
+
+    def start(
+        count: int = 1,
+        model: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+        **file: Any,
+    ) -> list[RunningGateway]:
+        with redis.Redis.from_url(counting_redis.url) as client:
+            client.flushall()
+        path = tmp_path / "gateway.yaml"
+        path.write_text(yaml.safe_dump({"deployments": [deployment(provider, **(model or {}))], **file}))
+        stores = {"redis_url": counting_redis.url, "database_url": ledger_url}
+        return [start_gateway(llm_deployments_file=path, **stores, **(settings or {})) for _ in range(count)]
+
+    return start
