@@ -6,6 +6,8 @@ import pytest
 
 from signalbox.common.storage import Statement, Write
 from signalbox.contracts.identity import Principal
+from signalbox.llm_gateway.admission.demands import Scope
+from signalbox.llm_gateway.admission.spending import LedgerSpending
 from signalbox.llm_gateway.money import DatedPrice
 from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet, TenantRule
 from signalbox.llm_gateway.policies.managing import ManagedPolicies
@@ -189,3 +191,17 @@ async def test_budgets_say_what_is_spent_and_left_corrections_included(database,
     assert (month.declared_in, total.declared_in, total.window_end) == ("table", "file", None)
     # From the first of October in Tokyo, which is 15:00 UTC on the day before.
     assert month.window_start == 1_727_708_400_000
+
+
+@pytest.mark.parametrize(("of", "value"), [("tenant", "acme"), ("key", "1"), ("workflow", "w")])
+async def test_what_budgets_count_anew_has_corrections_in_it(database, ledger, usage, of, value):
+    calls = [dataclasses.replace(CALL, call_id=f"c{number}", cost_pico=100) for number in range(3)]
+    await ledger.insert([*calls, dataclasses.replace(CALL, call_id="late", created_at=NOON + 1000)])
+    await usage.correct(Correction("acme", "c0", -30, "USD", "dear", "key:1", NOON))
+    await usage.correct(Correction("acme", "c1", 5, "EUR", "other", "key:1", NOON))
+    scope = Scope("acme", of, value, "USD")
+    spending = LedgerSpending(database)
+    assert await spending.spent_pico(scope, NOON, NOON + 1, []) == 270
+    assert await spending.spent_pico(scope, NOON, NOON + 1, ["c0"]) == 170
+    other = dataclasses.replace(scope, value="nobody")
+    assert await spending.spent_pico(other, NOON, NOON + 1, []) == 0

@@ -20,6 +20,7 @@ from signalbox.llm_gateway.protocol import Tokens, estimated_tokens
 from signalbox.llm_gateway.records import CachedBy, LedgerAttempt, LedgerCall, Outcome, storable
 
 _CLIENT_LEFT = 499
+_NO_TOKENS = Tokens()
 
 
 class AttemptAccount:
@@ -30,14 +31,14 @@ class AttemptAccount:
         number: int,
         deployment: Deployment,
         price: Price | None,
-        sent_bytes: int,
+        sent_tokens: int,
         span: trace.Span,
         slot: Slot,
     ) -> None:
         self.number = number
         self.deployment = deployment
         self._price = price
-        self._sent_bytes = sent_bytes
+        self._sent_tokens = sent_tokens
         self._received_bytes = 0
         self._span = span
         self._slot = slot
@@ -87,22 +88,22 @@ class AttemptAccount:
         """
         if self.row is not None:
             return
-        tokens, estimated = self._tokens, False
+        tokens, estimated, price = self._tokens, False, self._price
+        cost = None if price is None else 0
         if tokens is None:
             unanswered = outcome == "error" and not self._received_bytes and code != ProviderBroke.code
             tokens = Tokens()
             if not unanswered:
                 estimated = True
-                tokens = Tokens(
-                    input=estimated_tokens(self._sent_bytes), output=estimated_tokens(self._received_bytes)
-                )
-        price = self._price
+                tokens = Tokens(input=self._sent_tokens, output=estimated_tokens(self._received_bytes))
+        if price is not None and (estimated or self._tokens is not None):
+            cost = price.cost_pico(tokens)
         self.row = LedgerAttempt(
             number=self.number,
             deployment=storable(self.deployment.name),
             model_answered=self._answered,
             tokens=tokens,
-            cost_pico=None if price is None else price.cost_pico(tokens),
+            cost_pico=cost,
             currency=None if price is None else price.currency,
             estimated=estimated,
             outcome=outcome,
@@ -162,7 +163,9 @@ class CallAccount:
         """Begin an attempt of ``sent_bytes`` of request, which frees its ``slot`` when it is over."""
         kind = "embeddings" if self._opening.operation == "embeddings" else "chat"
         span = self._attempt_span(kind, deployment)
-        account = AttemptAccount(len(self._attempts) + 1, deployment, price, sent_bytes, span, slot)
+        # Data of images are no text: what was reserved says how much they may be.
+        sent_tokens = min(estimated_tokens(sent_bytes), self._opening.worst.tokens.input)
+        account = AttemptAccount(len(self._attempts) + 1, deployment, price, sent_tokens, span, slot)
         self._attempts.append(account)
         return account
 
@@ -278,7 +281,8 @@ class CallAccount:
         rows = tuple(attempt.row for attempt in self._attempts if attempt.row is not None)
         answered = [row for row in rows if row.outcome == "ok"] or rows
         last = answered[-1] if answered else None
-        total, currency = (0, self._opening.worst.currency) if self.cached else _total(rows)
+        free = self.cached or not rows
+        total, currency, complete = (0, self._opening.worst.currency, True) if free else _total(rows)
         first = [attempt.first_token_at for attempt in self._attempts if attempt.first_token_at is not None]
         return LedgerCall(
             tenant=self._opening.principal.tenant,
@@ -293,7 +297,7 @@ class CallAccount:
             tokens=rows[0].tokens if len(rows) == 1 else sum((row.tokens for row in rows), Tokens()),
             cost_pico=total,
             currency=currency,
-            priced=total is not None,
+            priced=complete,
             estimated=any(row.estimated for row in rows),
             emulated=self.emulated,
             outcome=outcome,
@@ -308,11 +312,16 @@ class CallAccount:
         )
 
 
-def _total(rows: "tuple[LedgerAttempt, ...] | list[LedgerAttempt]") -> tuple[int | None, str | None]:
-    """The sum of the attempts' costs, when all of them have one in the same currency."""
-    if len(rows) == 1:
-        return rows[0].cost_pico, rows[0].currency
-    currencies = {row.currency for row in rows}
-    if len(currencies) != 1 or any(row.cost_pico is None for row in rows):
-        return None, None
-    return sum(row.cost_pico or 0 for row in rows), currencies.pop()
+def _total(rows: "tuple[LedgerAttempt, ...] | list[LedgerAttempt]") -> tuple[int | None, str | None, bool]:
+    """The sum of what is known of the attempts' costs, its currency, and whether that is all they cost.
+
+    An attempt that used nothing costs nothing, with or without a price. There is no sum of two currencies.
+    """
+    if len(rows) == 1 and rows[0].cost_pico is not None:
+        return rows[0].cost_pico, rows[0].currency, True
+    paid = [row for row in rows if row.cost_pico is not None]
+    complete = all(row.cost_pico is not None or row.tokens == _NO_TOKENS for row in rows)
+    currencies = {row.currency for row in paid}
+    if len(currencies) == 1:
+        return sum(row.cost_pico or 0 for row in paid), currencies.pop(), complete
+    return (0, None, True) if not paid and complete else (None, None, False)

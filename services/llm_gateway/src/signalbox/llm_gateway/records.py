@@ -86,7 +86,8 @@ class LedgerAttempt:
 class LedgerCall:
     """One call. Tokens and cost are the sums of its attempts'.
 
-    ``priced`` says that every attempt has a price; a call without is not one that cost nothing.
+    ``priced`` says that the cost is all of it: that every attempt which used something has a price. Without a price
+    the cost is None, or less than all: a call that is not priced is not one that cost nothing.
     """
 
     tenant: str

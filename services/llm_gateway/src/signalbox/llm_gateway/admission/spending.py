@@ -19,22 +19,31 @@ class Spending(Protocol):
 
 
 def _sum(condition: str) -> Statement:
-    listed = any_of("call_id", "without")
+    inside = (
+        f"calls.tenant = :tenant AND calls.created_at >= :start AND calls.created_at < :end AND {condition}"
+    )
+    listed = any_of("calls.call_id", "without")
+    # What a call was corrected by is in no counter, whether or not the call itself is.
     return Statement(
         f"""
-        SELECT CAST(coalesce(sum(cost_pico), 0) AS bigint) AS spent
-        FROM ledger_calls
-        WHERE tenant = :tenant AND created_at >= :start AND created_at < :end AND currency = :currency
-            AND {condition} AND NOT {listed}
+        SELECT CAST(coalesce(sum(cost_pico), 0) AS bigint) AS spent FROM (
+            SELECT calls.cost_pico AS cost_pico FROM ledger_calls AS calls
+            WHERE {inside} AND calls.currency = :currency AND NOT {listed}
+            UNION ALL
+            SELECT corrections.cost_pico AS cost_pico
+            FROM ledger_calls AS calls JOIN ledger_corrections AS corrections
+                ON corrections.tenant = calls.tenant AND corrections.call_id = calls.call_id
+            WHERE {inside} AND corrections.currency = :currency
+        ) AS parts
         """  # noqa: S608 - conditions of ours
     )
 
 
 _SUMS = {
-    "tenant": _sum("tenant = :value"),
-    "key": _sum("key_id = :value"),
-    "user": _sum("user_id = :value"),
-    "workflow": _sum("workflow_id = :value"),
+    "tenant": _sum("calls.tenant = :value"),
+    "key": _sum("calls.key_id = :value"),
+    "user": _sum("calls.user_id = :value"),
+    "workflow": _sum("calls.workflow_id = :value"),
 }
 
 
