@@ -1,5 +1,6 @@
 """Wiring of the Workflow service."""
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,7 +18,9 @@ from signalbox.workflow import endpoints
 from signalbox.workflow.actions import Actions
 from signalbox.workflow.background_repository import SqlOutboxStore
 from signalbox.workflow.build import Builder
+from signalbox.workflow.builders import Builders
 from signalbox.workflow.decisions import Decider
+from signalbox.workflow.example_build import ExampleBuilder
 from signalbox.workflow.execution import Executor
 from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
@@ -33,6 +36,8 @@ from signalbox.workflow.views import SessionViews
 from signalbox.workflow.webhooks import WebhookSender
 
 _NAME: Literal["workflow"] = "workflow"
+_IDLE_S = 2.0
+"""After the start, when classifiers are loaded that no message has asked for."""
 _LAST_WORDS_S = 0.5
 """Of ``drain_seconds``, what is kept for telling clients that their turns were cancelled."""
 
@@ -105,6 +110,9 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             await stack.enter_async_context(follower)
             services.webhooks.start()
             stack.push_async_callback(services.webhooks.stop)
+            loop = asyncio.get_running_loop()
+            late = loop.call_later(_IDLE_S, loop.run_in_executor, None, compiler.load_late)
+            stack.callback(late.cancel)
             stack.push_async_callback(services.keeper.drain)
             stack.push_async_callback(services.running.drain, settings.drain_seconds)
             yield
@@ -130,5 +138,5 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     app.state.drain = partial(services.running.drain, max(0.0, settings.drain_seconds - _LAST_WORDS_S))
     app.state.queries = services.queries
     app.state.views = services.views
-    app.state.builder = Builder(engine)
+    app.state.builder = Builders([Builder(engine), ExampleBuilder(settings.examples_timeout_s)])
     return app

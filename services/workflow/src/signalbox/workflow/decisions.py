@@ -9,7 +9,7 @@ from signalbox.contracts.events import RouteTarget
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.query import QueryStatus
 from signalbox.contracts.work import FlowState
-from signalbox.workflow.matching import Decided, Matcher
+from signalbox.workflow.matching import Decided, Guess, Matcher
 from signalbox.workflow.records import Session
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin_text
@@ -68,7 +68,11 @@ class Decider:
             )
         if by_rule is not None and by_rule.intent is not None:
             return _follow(by_rule, by_rule.intent.then)
-        decided = await self._matcher.by_model(snapshot, message, context, principal)
+        by_example = await self._matcher.by_example(snapshot, message)
+        if isinstance(by_example, Decided) and by_example.intent is not None:
+            return _follow(by_example, by_example.intent.then)
+        guess = by_example if isinstance(by_example, Guess) else Guess()
+        decided = await self._matcher.by_model(snapshot, message, context, principal, guess)
         if decided.intent is not None:
             return _follow(decided, decided.intent.then)
         return _fall_back(snapshot, session, decided, context.language)

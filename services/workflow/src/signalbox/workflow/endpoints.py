@@ -27,7 +27,7 @@ from signalbox.contracts.query import (
     TurnView,
     WorkflowHealth,
 )
-from signalbox.workflow.build import Builder
+from signalbox.workflow.builders import Builders
 from signalbox.workflow.queries import QueryService, StartedTurn
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.sse import event_stream, frame, with_heartbeats
@@ -56,8 +56,8 @@ async def _settings(request: Request) -> WorkflowSettings:
     return settings
 
 
-async def _builder(request: Request) -> Builder:
-    builder: Builder = request.app.state.builder
+async def _builder(request: Request) -> Builders:
+    builder: Builders = request.app.state.builder
     return builder
 
 
@@ -171,7 +171,7 @@ async def health(request: Request, views: Views) -> WorkflowHealth:
 
 @internal.post("/build")
 async def build(
-    body: BuildRequest, principal: Sibling, builder: Annotated[Builder, Depends(_builder)]
+    body: BuildRequest, principal: Sibling, builder: Annotated[Builders, Depends(_builder)]
 ) -> BuildReply:
     """Build what a snapshot needs before it is published."""
     if principal.tenant != SYSTEM_TENANT:

@@ -24,3 +24,5 @@ class WorkflowSettings(CommonSettings):
     snapshot_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
     rules_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
     """Memory that the rules of one snapshot may use."""
+    examples_timeout_s: float = Field(default=240.0, gt=0)
+    """Time that training a snapshot's classifier may take, in seconds; a publish whose training takes longer fails."""

@@ -15,6 +15,7 @@ from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import Action, AgentSkill, CallStep, Flow, Route, SubflowStep
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.workflow.matching.example_matcher import EXAMPLES_ARTEFACT, ExampleMatcher
 from signalbox.workflow.matching.rule_matcher import RuleMatcher
 
 RULES_ARTEFACT = "rules"
@@ -28,6 +29,8 @@ class WorkflowSnapshot:
     config_hash: str
     config: WorkflowConfig
     rules: RuleMatcher
+    examples: ExampleMatcher | None
+    """None for a document without examples, and for one that was built before they were learned."""
     templates: Templates
     variables: Mapping[str, Any]
     """The workflow's variables, with those that the operator replaced."""
@@ -116,6 +119,8 @@ class SnapshotCompiler:
     def __init__(self, engine: Re2Engine, variables: Mapping[str, str]) -> None:
         self._engine = engine
         self._variables = dict(variables)
+        self._late: list[ExampleMatcher] = []
+        self._started = False
 
     def __call__(self, document: SnapshotDocument) -> WorkflowSnapshot:
         """Compile one; uses the rules that were built when it was published, where they fit this engine."""
@@ -126,9 +131,30 @@ class SnapshotCompiler:
             config_hash=document.config_hash,
             config=config,
             rules=self._rules(config, built),
+            examples=self._examples(document),
             templates=Templates(),
             variables=effective_variables(config.variables, self._variables),
         )
+
+    def load_late(self) -> None:
+        """Make the classifiers that no message has asked for yet, and from now on with their snapshots.
+
+        For a thread of a process that has started and is idle.
+        """
+        self._started = True
+        while self._late:
+            self._late.pop().load()
+
+    def _examples(self, document: SnapshotDocument) -> ExampleMatcher | None:
+        built = next((entry for entry in document.artefacts if entry.name == EXAMPLES_ARTEFACT), None)
+        if built is None:
+            return None
+        matcher = ExampleMatcher(built)
+        if self._started:
+            matcher.load()
+        else:
+            self._late.append(matcher)
+        return matcher
 
     def _rules(self, config: WorkflowConfig, built: Artefact | None) -> RuleMatcher:
         if built is not None:

@@ -1,5 +1,6 @@
 """Understanding by model: a structured answer that names one intent, or none, with its parameters."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -18,6 +19,8 @@ from signalbox.workflow.language import detected_language
 
 NO_INTENT = "none"
 _EXAMPLES_SHOWN = 3
+_NARROWED_FROM = 20
+"""From so many intents on a model sees only those that examples leave."""
 
 
 class LlmDecision(WireModel):
@@ -45,21 +48,31 @@ class LlmMatcher:
         self._gateway = gateway
 
     async def match(
-        self, config: WorkflowConfig, message: str, context: CallContext, principal: Principal, model: str
+        self,
+        config: WorkflowConfig,
+        message: str,
+        context: CallContext,
+        principal: Principal,
+        model: str,
+        likely: Sequence[str] = (),
     ) -> LlmMatch:
         """The model's decision on one message, without the conversation before it.
+
+        ``likely`` are the intents that examples leave, best first; where there are many others, the model sees
+        only these and those without examples.
 
         Raises:
             SignalboxError: the gateway or the provider failed.
         """
         role = config.llm.match
+        intents = _candidates(config.intents, likely)
         request = ChatRequest(
             model=model,
             messages=[
-                Message(role="system", content=match_prompt(config)),
+                Message(role="system", content=match_prompt(config, intents)),
                 Message(role="user", content=message),
             ],
-            response_format=_response_format(config),
+            response_format=_response_format(intents),
             temperature=role.temperature if role and role.temperature is not None else 0.0,
             max_tokens=role.max_output_tokens if role else None,
         )
@@ -77,8 +90,15 @@ class LlmMatcher:
         return LlmMatch(intent, confidence, decision.parameters, answer.usage)
 
 
-def match_prompt(config: WorkflowConfig) -> str:
-    """The system prompt: the same for every message of a snapshot, so that providers can cache it."""
+def _candidates(intents: Sequence[Intent], likely: Sequence[str]) -> list[Intent]:
+    """All intents where they are few, so that the prompt stays the same; else the likely and the unlearned ones."""
+    if not likely or len(intents) < _NARROWED_FROM:
+        return list(intents)
+    return [intent for intent in intents if intent.id in likely or not intent.when.examples]
+
+
+def match_prompt(config: WorkflowConfig, intents: Sequence[Intent]) -> str:
+    """The system prompt: the same for every message of a small snapshot, so that providers can cache it."""
     lines = [
         f"You route messages of users to intents of the assistant '{config.name}'.",
         config.description,
@@ -90,7 +110,7 @@ def match_prompt(config: WorkflowConfig) -> str:
         "",
         "Intents:",
     ]
-    for intent in config.intents:
+    for intent in intents:
         examples = "; ".join(_varied(intent.when.examples))
         lines.append(f"- {intent.id}: {intent.description}" + (f" Examples: {examples}" if examples else ""))
         for name, parameter in intent.parameters.items():
@@ -107,8 +127,8 @@ def _varied(examples: list[str]) -> list[str]:
     return [*chosen, *rest][: max(_EXAMPLES_SHOWN, len(chosen))]
 
 
-def _response_format(config: WorkflowConfig) -> dict[str, Any]:
-    names = [intent.id for intent in config.intents]
+def _response_format(intents: Sequence[Intent]) -> dict[str, Any]:
+    names = [intent.id for intent in intents]
     return {
         "type": "json_schema",
         "json_schema": {

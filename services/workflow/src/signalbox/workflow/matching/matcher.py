@@ -1,4 +1,4 @@
-"""The order of cost: rules (microseconds), then a model."""
+"""The order of cost: rules (microseconds), then examples (a fraction of a millisecond), then a model."""
 
 import time
 from dataclasses import field
@@ -36,6 +36,16 @@ class Decided:
     failure: str | None = None
 
 
+@record
+class Guess:
+    """What examples say about a message that they are not sure enough of to route it."""
+
+    likely: tuple[str, ...] = ()
+    """Intents, best first; empty where the message is like no example."""
+    best: Decided | None = None
+    """The first of them, where it would do if no model can be asked."""
+
+
 class Matcher:
     """Decides what a message means."""
 
@@ -56,20 +66,48 @@ class Matcher:
         took_us = (time.perf_counter_ns() - started) // 1000
         return Decided("rule", hit.intent, 1.0, hit.parameters, took_us)
 
+    async def by_example(self, snapshot: "WorkflowSnapshot", message: str) -> Decided | Guess:
+        """What examples say: a decision where they are sure, else what they leave to a model."""
+        if snapshot.examples is None:
+            return Guess()
+        text = normalise(message)
+        started = time.perf_counter_ns()
+        ranking = await snapshot.examples.rank(text)
+        if ranking is None or not ranking.in_scope:
+            return Guess()
+        thresholds = snapshot.config.policies.thresholds
+        accept = ranking.accept if thresholds.accept is None else thresholds.accept
+        if ranking.score < min(accept, thresholds.clarify):
+            return Guess(ranking.intents)
+        intent = next(entry for entry in snapshot.config.intents if entry.id == ranking.intents[0])
+        parameters = snapshot.rules.parameters(intent, text, {})
+        best = Decided("example", intent, round(ranking.score, 4), parameters, _since(started))
+        return best if ranking.score >= accept else Guess(ranking.intents, best)
+
     async def by_model(
-        self, snapshot: "WorkflowSnapshot", message: str, context: CallContext, principal: Principal
+        self,
+        snapshot: "WorkflowSnapshot",
+        message: str,
+        context: CallContext,
+        principal: Principal,
+        guess: Guess,
     ) -> Decided:
-        """What the ``match`` model says. A model that fails is a decision without an intent, not an error."""
+        """What the ``match`` model says, else examples' best guess.
+
+        A model that fails is a decision without an intent, not an error.
+        """
         started = time.perf_counter_ns()
         if not snapshot.config.intents:
             return Decided("none")
         try:
             model = await self._roles.model_for(snapshot.config, "match", principal)
             if model is None:
-                return Decided("none", failure="no_model")
-            found = await self._models.match(snapshot.config, message, context, principal, model)
+                return guess.best or Decided("none", failure="no_model")
+            found = await self._models.match(
+                snapshot.config, message, context, principal, model, guess.likely
+            )
         except SignalboxError as error:
-            return Decided("none", took_us=_since(started), failure=error.problem().code)
+            return guess.best or Decided("none", took_us=_since(started), failure=error.problem().code)
         accept = snapshot.config.policies.thresholds.accept
         accepted = found.confidence >= (_DEFAULT_ACCEPT if accept is None else accept)
         if found.intent is None or not accepted:

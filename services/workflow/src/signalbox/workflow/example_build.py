@@ -1,0 +1,100 @@
+"""Building a snapshot's classifier from its intents' examples, in a process of its own."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import sys
+from typing import Any
+
+from signalbox.common.rules import normalise
+from signalbox.common.validation import load_snapshot
+from signalbox.contracts.admin import Artefact, BuildReply, BuildRequest
+from signalbox.contracts.problem import ProblemError
+from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.workflow.matching.example_matcher import EXAMPLES_ARTEFACT, EXAMPLES_REPORT, NOT_LEARNED
+
+_BUILDER = "signalbox-examples/1"
+_WORKER = "signalbox.workflow.examples.worker"
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""Training takes one core, and sums in one order: the same examples give the same bytes."""
+
+
+class ExampleBuilder:
+    """Trains classifiers, one at a time; a training that takes longer than ``timeout_s`` seconds is given up."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._turn = asyncio.Lock()
+
+    async def build(self, request: BuildRequest) -> BuildReply:
+        """The classifier and its report; nothing for a document without examples."""
+        config = await asyncio.to_thread(load_snapshot, request.document.encode())
+        intents = lessons(config)
+        if not intents:
+            return BuildReply()
+        if len(intents) == 1:
+            only = next(index for index, intent in enumerate(config.intents) if intent.id == intents[0]["id"])
+            detail = (
+                "Examples are learned from when at least two intents have some; until then a model sees them."
+            )
+            pointer = f"/intents/{only}/when/examples"
+            return BuildReply(warnings=[ProblemError(pointer=pointer, code="examples_unused", detail=detail)])
+        async with self._turn:
+            output = await self._trained(json.dumps({"intents": intents}).encode())
+        if output is None:
+            detail = f"No classifier was trained from the examples within {self._timeout_s:g} s; see Workflow's log."
+            return BuildReply(errors=[ProblemError(pointer="/intents", code=NOT_LEARNED, detail=detail)])
+        report, _, classifier = output.partition(b"\n")
+        kept = json.loads(report)
+        return BuildReply(
+            artefacts=[
+                _artefact(EXAMPLES_ARTEFACT, "application/octet-stream", classifier),
+                _artefact(EXAMPLES_REPORT, "application/json", report),
+            ],
+            report={"examples": kept},
+        )
+
+    async def _trained(self, given: bytes) -> bytes | None:
+        """What the training process printed; None where it failed or took too long."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", _WORKER),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **_ONE_THREAD},
+        )
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                output, _ = await process.communicate(given)
+        except TimeoutError:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+        return output if process.returncode == 0 else None
+
+
+def lessons(config: WorkflowConfig) -> list[dict[str, Any]]:
+    """What there is to learn: the intents that have examples, their texts normalised as messages will be."""
+    learned = []
+    for intent in config.intents:
+        examples = [text for text in map(normalise, intent.when.examples) if text]
+        if examples:
+            description = normalise(intent.description)
+            learned.append({"id": intent.id, "examples": examples, "description": description})
+    return learned
+
+
+def _artefact(name: str, media_type: str, data: bytes) -> Artefact:
+    return Artefact(
+        name=name,
+        builder=_BUILDER,
+        platform=platform.machine().lower(),
+        media_type=media_type,
+        sha256=hashlib.sha256(data).hexdigest(),
+        data_base64=base64.b64encode(data).decode(),
+    )

@@ -1,0 +1,152 @@
+"""The classifier of a snapshot as it is served: loaded from its artefact, never trained."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from signalbox.workflow.examples.features import Floats, views
+from signalbox.workflow.examples.packing import ForeignData, pack, unpack
+from signalbox.workflow.examples.vectors import Row, Vocabulary
+
+FORMAT: Final = 1
+_VIEWS: Final = ("words", "characters")
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How scores are read, as chosen on held-out folds when the snapshot was built."""
+
+    slope_margin: float
+    slope_familiar: float
+    offset: float
+    reject: float
+    """Below this familiarity a message is out of scope."""
+    accept: float
+    """From this score on a message is routed without asking a model."""
+
+    def score(self, margin: float, familiar: float) -> float:
+        """The probability, 0 to 1, that the best intent is right for a message that is in scope."""
+        logit = self.slope_margin * margin + self.slope_familiar * familiar + self.offset
+        return 1 / (1 + math.exp(-min(60.0, max(-60.0, logit))))
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What examples say about one message."""
+
+    intents: tuple[str, ...]
+    """The likeliest, best first."""
+    score: float
+    """The calibrated probability, 0 to 1, that the first is right."""
+    in_scope: bool
+    """Whether the message is enough like the examples of any intent."""
+    accept: float
+    """The score chosen at build from which the first is routed."""
+
+
+class ExampleClassifier:
+    """Ranks intents by what their examples taught. Immutable; safe to use from several threads."""
+
+    def __init__(
+        self,
+        intents: Sequence[str],
+        vocabulary: Vocabulary,
+        weights: npt.NDArray[np.int8],
+        scales: Floats,
+        calibration: Calibration,
+    ) -> None:
+        self.intents = tuple(intents)
+        self.calibration = calibration
+        self._vocabulary = vocabulary
+        self._weights = weights
+        self._scales = scales
+
+    @classmethod
+    def quantised(
+        cls, intents: Sequence[str], vocabulary: Vocabulary, weights: Floats, calibration: Calibration
+    ) -> "ExampleClassifier":
+        """A classifier of trained weights (features by intents), each kept as one byte."""
+        scales = np.maximum(np.abs(weights).max(axis=0, initial=0), 1e-6).astype(np.float32) / np.float32(127)
+        return cls(intents, vocabulary, np.rint(weights / scales).astype(np.int8), scales, calibration)
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        tables = sum(part.nbytes for part in (*self._vocabulary.hashes, *self._vocabulary.rarities))
+        return self._weights.nbytes + self._scales.nbytes + tables
+
+    @property
+    def features(self) -> int:
+        """How many features the examples have."""
+        return len(self._vocabulary)
+
+    def rank(self, text: str, most: int = 5) -> Ranking:
+        """The likeliest intents of a normalised text."""
+        row = self._vocabulary.row(views(text))
+        scores = self.scores(row)
+        order = np.argsort(-scores, kind="stable")[:most]
+        margin, familiar = signals(scores, row.coverage)
+        return Ranking(
+            tuple(self.intents[place] for place in order),
+            self.calibration.score(margin, familiar),
+            familiar >= self.calibration.reject,
+            self.calibration.accept,
+        )
+
+    def scores(self, row: Row) -> Floats:
+        """Scores by intent."""
+        product: Floats = (row.values @ self._weights[row.columns].astype(np.float32)) * self._scales
+        return product
+
+    def serialise(self) -> bytes:
+        """Data (no code) from which ``load`` makes the same classifier."""
+        rule = self.calibration
+        facts = {
+            "format": FORMAT,
+            "intents": list(self.intents),
+            "unknown": self._vocabulary.unknown,
+            "calibration": [rule.slope_margin, rule.slope_familiar, rule.offset, rule.reject, rule.accept],
+        }
+        arrays: dict[str, npt.NDArray[Any]] = {"weights": self._weights, "scales": self._scales}
+        for name, hashes, rarities in zip(
+            _VIEWS, self._vocabulary.hashes, self._vocabulary.rarities, strict=True
+        ):
+            arrays[name] = hashes
+            arrays[f"{name}_rarity"] = rarities
+        return pack(facts, arrays)
+
+    @classmethod
+    def load(cls, data: bytes) -> "ExampleClassifier":
+        """Make a classifier of what ``serialise`` returned. Raises ForeignData for any other bytes."""
+        facts, arrays = unpack(data)
+        try:
+            if facts["format"] != FORMAT:
+                raise ForeignData(f"format {facts['format']} is not {FORMAT}")
+            intents = [str(intent) for intent in facts["intents"]]
+            hashes = [arrays[name] for name in _VIEWS]
+            rarities = [arrays[f"{name}_rarity"] for name in _VIEWS]
+            vocabulary = Vocabulary(hashes, rarities, float(facts["unknown"]))
+            calibration = Calibration(*map(float, facts["calibration"]))
+            weights, scales = arrays["weights"], arrays["scales"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ForeignData(f"these bytes are not a classifier of this release: {error}") from error
+        fits = weights.shape == (len(vocabulary), len(intents)) and scales.shape == (len(intents),)
+        if not fits or any(len(left) != len(right) for left, right in zip(hashes, rarities, strict=True)):
+            raise ForeignData("the parts of the classifier do not fit each other")
+        return cls(intents, vocabulary, weights, scales, calibration)
+
+
+def signals(scores: Floats, coverage: float) -> tuple[float, float]:
+    """What calibration looks at: the lead of the best intent over the next, and how familiar the message is.
+
+    Familiarity is the best score times the known share of the text: a message about something else either scores
+    low everywhere, or scores by a few words that it shares with the examples among many that it does not.
+    """
+    if len(scores) == 1:
+        return float(scores[0]), float(scores[0]) * coverage
+    second, first = np.partition(scores, -2)[-2:]
+    return float(first - second), float(first) * coverage
