@@ -18,6 +18,7 @@ NOT_FOR_SERVING = {
     "jwt": "never: tokens are signed with hmac",
     "litellm": "with a deployment that only litellm can call",
     "openai": "never",
+    "numpy": "with the first message that examples decide, and in the background after the start",
     "opentelemetry.exporter": "with SIGNALBOX_OTLP_ENDPOINT",
     "opentelemetry.sdk": "with an exporter",
     "psutil": "never",

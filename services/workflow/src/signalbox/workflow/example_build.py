@@ -2,10 +2,8 @@
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import json
-import os
 import platform
 import sys
 from typing import Any
@@ -15,6 +13,7 @@ from signalbox.common.validation import load_snapshot
 from signalbox.contracts.admin import Artefact, BuildReply, BuildRequest
 from signalbox.contracts.problem import ProblemError
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.workflow.apart import run_apart
 from signalbox.workflow.matching.example_matcher import EXAMPLES_ARTEFACT, EXAMPLES_REPORT, NOT_LEARNED
 
 _BUILDER = "signalbox-examples/1"
@@ -44,7 +43,8 @@ class ExampleBuilder:
             pointer = f"/intents/{only}/when/examples"
             return BuildReply(warnings=[ProblemError(pointer=pointer, code="examples_unused", detail=detail)])
         async with self._turn:
-            output = await self._trained(json.dumps({"intents": intents}).encode())
+            given = json.dumps({"intents": intents}).encode()
+            output = await run_apart((sys.executable, "-m", _WORKER), given, self._timeout_s, _ONE_THREAD)
         if output is None:
             detail = f"No classifier was trained from the examples within {self._timeout_s:g} s; see Workflow's log."
             return BuildReply(errors=[ProblemError(pointer="/intents", code=NOT_LEARNED, detail=detail)])
@@ -57,25 +57,6 @@ class ExampleBuilder:
             ],
             report={"examples": kept},
         )
-
-    async def _trained(self, given: bytes) -> bytes | None:
-        """What the training process printed; None where it failed or took too long."""
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", _WORKER),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **_ONE_THREAD},
-        )
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                output, _ = await process.communicate(given)
-        except TimeoutError:
-            return None
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-        return output if process.returncode == 0 else None
 
 
 def lessons(config: WorkflowConfig) -> list[dict[str, Any]]:

@@ -18,27 +18,47 @@ _REJECTED: Final = 0.04
 _RIGHT: Final = 0.95
 """Of the messages that are routed without asking a model, the share that should be routed right."""
 _ACCEPT_BOUNDS: Final = (0.3, 0.9)
+_STRANGE: Final = 0.9
+"""Of the sentences about nothing in particular, the part that is used: the least familiar."""
+_STRANGERS_SHARE: Final = 0.25
+_FEWEST_STRANGERS: Final = 10.0
+"""How much they weigh: a quarter of the held-out examples, but as much as ten."""
+_NOTHING_KNOWN: Final = 1e-3
+"""Familiarity of a message of which no example knows anything."""
 _PRIOR: Final = np.array([1.0, 0.3, -1.0])
 """Slopes of margin and familiarity and the offset, where there is nothing to learn them from."""
 
 
-def calibrate(held: Sequence[HeldOut]) -> Calibration:
-    """The calibration that fits these best: logistic regression, drawn to what is usual when they are few."""
-    if not held:
-        return _rule(_PRIOR, reject=0.0, accept=0.5)
+def calibrate(held: Sequence[HeldOut], strangers: Sequence[tuple[float, float]]) -> Calibration:
+    """The calibration that fits these best: logistic regression, drawn to what is usual when they are few.
+
+    ``strangers`` are the margins and familiarities of messages that no intent is right for.
+    """
+    usual = sorted(strangers, key=lambda signs: signs[1])[: round(len(strangers) * _STRANGE)]
+    signs = [(entry.margin, entry.familiar) for entry in held]
+    inputs = np.array([[margin, familiar, 1.0] for margin, familiar in (*signs, *usual)])
+    right = np.array([entry.right for entry in held] + [False] * len(usual), dtype=np.float64)
+    share = max(_FEWEST_STRANGERS, _STRANGERS_SHARE * len(held)) / max(1, len(usual))
+    importance = np.array([1.0] * len(held) + [share] * len(usual))
+    factors = _fitted(inputs, right, importance)
     familiar = np.array([entry.familiar for entry in held], dtype=np.float32)
-    right = np.array([entry.right for entry in held], dtype=np.float64)
-    inputs = np.array([[entry.margin, entry.familiar, 1.0] for entry in held])
+    rule = _rule(factors, reject=reject_below(familiar) if held else _NOTHING_KNOWN, accept=_ACCEPT_BOUNDS[1])
+    if not held:
+        return rule
+    scores = np.array([rule.score(*pair) for pair in signs])
+    inside = familiar >= rule.reject
+    return replace(rule, accept=_accept_from(scores[inside], right[: len(held)][inside]))
+
+
+def _fitted(inputs: Doubles, right: Doubles, importance: Doubles) -> Doubles:
+    """Logistic regression by Newton's method."""
     factors = _PRIOR.copy()
     for _ in range(25):
         chance = 1 / (1 + np.exp(-np.clip(inputs @ factors, -60, 60)))
-        gradient = inputs.T @ (chance - right) + (factors - _PRIOR)
-        curvature = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + np.eye(3)
+        gradient = inputs.T @ (importance * (chance - right)) + (factors - _PRIOR)
+        curvature = (inputs * (importance * chance * (1 - chance))[:, None]).T @ inputs + np.eye(3)
         factors = factors - np.linalg.solve(curvature, gradient)
-    rule = _rule(factors, reject=reject_below(familiar), accept=0.0)
-    scores = np.array([rule.score(entry.margin, entry.familiar) for entry in held])
-    accept = _accept_from(scores[familiar >= rule.reject], right[familiar >= rule.reject])
-    return replace(rule, accept=accept)
+    return factors
 
 
 def _rule(factors: Doubles, reject: float, accept: float) -> Calibration:
@@ -48,7 +68,7 @@ def _rule(factors: Doubles, reject: float, accept: float) -> Calibration:
 
 def reject_below(familiar: Floats) -> float:
     """The familiarity below which a message is out of scope, from those of messages in scope."""
-    return float(np.quantile(familiar, _REJECTED))
+    return max(_NOTHING_KNOWN, float(np.quantile(familiar, _REJECTED)))
 
 
 def _accept_from(

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from signalbox.workflow.examples import softmax
+from signalbox.workflow.examples.background import STRANGERS
 from signalbox.workflow.examples.calibration import calibrate, reject_below
 from signalbox.workflow.examples.classifier import ExampleClassifier, signals
 from signalbox.workflow.examples.features import Floats, View, views
@@ -93,7 +94,7 @@ def train(intents: Sequence[IntentExamples]) -> Trained:
     everything = np.arange(len(data.labels))
     model = _fit(data, everything, len(given))
     held = _hold_out(data, model, [intent.id for intent in given])
-    calibration = calibrate(held)
+    calibration = calibrate(held, _signals(model, [views(text) for text in STRANGERS]))
     classifier = ExampleClassifier.quantised(
         [intent.id for intent in given], model.vocabulary, model.weights, calibration
     )
@@ -174,11 +175,14 @@ def _left_out_recall(data: _Set, model: _Model, classes: int) -> float | None:
     return float((outside < reject_below(inside)).mean())
 
 
+def _signals(model: _Model, texts: Sequence[tuple[View, ...]]) -> list[tuple[float, float]]:
+    scores, rows = model.scores(texts)
+    return [signals(line, row.coverage) for line, row in zip(scores, rows, strict=True)]
+
+
 def _familiar(model: _Model, data: _Set, places: Ints) -> Floats:
-    scores, rows = model.scores(data.take(places))
-    return np.array(
-        [signals(line, row.coverage)[1] for line, row in zip(scores, rows, strict=True)], dtype=np.float32
-    )
+    pairs = _signals(model, data.take(places))
+    return np.array([familiar for _, familiar in pairs], dtype=np.float32)
 
 
 def _matrix(rows: Sequence[Row], width: int) -> SparseMatrix:

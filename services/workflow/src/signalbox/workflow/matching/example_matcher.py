@@ -31,6 +31,11 @@ class ExampleMatcher:
         self._classifier: ExampleClassifier | None = None
         self._lock = threading.Lock()
 
+    @property
+    def loaded(self) -> bool:
+        """Whether a message has no need to wait for it."""
+        return self._artefact is None
+
     def load(self) -> None:
         """Make the classifier; runs in any thread, does nothing the second time."""
         with self._lock:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _DEFAULT_ACCEPT = 0.5
 """Confidence from which a model's decision is routed, where the snapshot was built without a threshold."""
 
+_LIKELIER_THAN_NOT = 0.5
+"""Examples' score from which their guess would do where no model can be asked."""
+
 
 @record
 class Decided:
@@ -77,7 +80,7 @@ class Matcher:
             return Guess()
         thresholds = snapshot.config.policies.thresholds
         accept = ranking.accept if thresholds.accept is None else thresholds.accept
-        if ranking.score < min(accept, thresholds.clarify):
+        if ranking.score < min(accept, max(thresholds.clarify, _LIKELIER_THAN_NOT)):
             return Guess(ranking.intents)
         intent = next(entry for entry in snapshot.config.intents if entry.id == ranking.intents[0])
         parameters = snapshot.rules.parameters(intent, text, {})

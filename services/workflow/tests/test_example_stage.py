@@ -1,0 +1,172 @@
+"""The stage between rules and the model: built, loaded, asked, and what it leaves to others."""
+
+import base64
+import json
+
+import pytest
+from support.admin_stand_in import hash_of
+
+from signalbox.common.rules import Re2Engine
+from signalbox.contracts.admin import BuildRequest, SnapshotDocument
+from signalbox.workflow.builders import Builders
+from signalbox.workflow.example_build import ExampleBuilder
+from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.matching.matcher import Guess, Matcher
+from signalbox.workflow.snapshot import SnapshotCompiler
+
+ARRIVAL = ["when will my parcel arrive", "has my package been delivered yet", "the parcel has not arrived"]
+REFUND = ["I want my money back", "when do I get the refund", "please refund the purchase"]
+ORDERED = ["the delivery of order 12 is late", "how long until order 99 is here"]
+
+
+def config(**more):
+    intents = [
+        {
+            "id": "arrival",
+            "when": {"examples": ARRIVAL + ORDERED},
+            "then": {"reply": "Soon."},
+            "parameters": {"order": {"type": "integer", "pattern": r"order (\d+)"}},
+        },
+        {"id": "refund", "when": {"examples": REFUND}, "then": {"reply": "Today."}},
+        {"id": "hours", "when": {"keywords": ["open"]}, "then": {"reply": "From 9 to 17."}},
+    ]
+    return {"schema_version": "1", "workflow_id": "w", "name": "W", "intents": intents, **more}
+
+
+def request(document):
+    text = json.dumps(document, ensure_ascii=False, sort_keys=True)
+    return BuildRequest(tenant="acme", config_hash=hash_of(text), document=text)
+
+
+async def published(document, artefacts=None):
+    """The document as Workflow loads it once it was built."""
+    wanted = request(document)
+    if artefacts is None:
+        reply = await ExampleBuilder(60).build(wanted)
+        assert reply.errors == []
+        artefacts = reply.artefacts
+    return SnapshotDocument(
+        config_hash=wanted.config_hash, tenant="acme", document=wanted.document, artefacts=artefacts
+    )
+
+
+def compiled(document):
+    return SnapshotCompiler(Re2Engine(), {})(document)
+
+
+@pytest.fixture(scope="module")
+def matcher():
+    return Matcher(LlmMatcher(None), None)
+
+
+def accepting(at):
+    return {"policies": {"thresholds": {"accept": at, "clarify": min(at, 0.3)}}}
+
+
+async def test_what_was_built_decides_and_reads_parameters(matcher):
+    snapshot = compiled(await published(config(**accepting(0.4))))
+    decided = await matcher.by_example(snapshot, "When  does ORDER 77 arrive?")
+    assert (decided.stage, decided.intent.id) == ("example", "arrival")
+    assert decided.parameters == {"order": 77}
+    assert 0.4 <= decided.score <= 1
+    assert decided.took_us > 0
+
+
+async def test_what_is_below_the_threshold_is_left_to_a_model_with_what_is_likely(matcher):
+    snapshot = compiled(await published(config(**accepting(1.0))))
+    guess = await matcher.by_example(snapshot, "when will my parcel arrive")
+    assert isinstance(guess, Guess)
+    assert guess.likely[0] == "arrival"
+    assert guess.best.intent.id == "arrival"
+
+
+async def test_what_is_like_no_example_is_nobodys_guess(matcher):
+    snapshot = compiled(await published(config()))
+    joke = await matcher.by_example(snapshot, "谁赢得了世界杯")
+    assert isinstance(joke, Guess)
+    assert joke.best is None
+
+
+async def test_without_a_model_the_likelier_than_not_does(matcher, monkeypatch):
+    class NoModels:
+        async def model_for(self, *_):
+            return None
+
+    snapshot = compiled(await published(config(**accepting(1.0))))
+    alone = Matcher(LlmMatcher(None), NoModels())
+    guess = await alone.by_example(snapshot, "when will my parcel arrive")
+    assert (await alone.by_model(snapshot, "m", None, None, guess)).intent.id == "arrival"
+    assert (await alone.by_model(snapshot, "m", None, None, Guess())).failure == "no_model"
+
+
+async def test_a_snapshot_without_a_classifier_asks_a_model(matcher):
+    assert await matcher.by_example(compiled(await published(config(), [])), "when") == Guess()
+
+
+@pytest.mark.parametrize("damage", ["AAAA", "no base64", base64.b64encode(b"\x80\x04.").decode()])
+async def test_a_damaged_artefact_leaves_the_message_to_others_and_is_told(matcher, damage, caplog):
+    document = await published(config())
+    artefacts = [document.artefacts[0].model_copy(update={"data_base64": damage}), *document.artefacts[1:]]
+    snapshot = compiled(await published(config(), artefacts))
+    assert await matcher.by_example(snapshot, "when will my parcel arrive") == Guess()
+    assert "publish it again" in caplog.text
+
+
+async def test_a_classifier_is_made_when_it_is_needed_or_the_process_is_idle():
+    document = await published(config())
+    compiler = SnapshotCompiler(Re2Engine(), {})
+    early = compiler(document)
+    assert early.examples.loaded is False
+    compiler.load_late()
+    assert early.examples.loaded is True
+    assert compiler(document).examples.loaded is True
+    asked = compiled(document)
+    assert (await asked.examples.rank("when will my parcel arrive")).intents[0] == "arrival"
+    assert asked.examples.loaded is True
+
+
+async def test_the_report_of_a_build_is_kept_with_its_artefacts():
+    built = await ExampleBuilder(60).build(request(config()))
+    names = {artefact.name: artefact for artefact in built.artefacts}
+    kept = json.loads(base64.b64decode(names["examples-report"].data_base64))
+    assert kept == built.report["examples"]
+    assert (kept["intents"], kept["examples"], kept["held_out"]) == (2, 8, 8)
+
+
+async def test_building_twice_gives_the_same_bytes():
+    first, again = [await ExampleBuilder(60).build(request(config())) for _ in range(2)]
+    assert first.artefacts[0].sha256 == again.artefacts[0].sha256
+
+
+async def test_documents_that_teach_nothing_have_no_classifier():
+    nothing = config()
+    for intent in nothing["intents"]:
+        intent["when"] = {"keywords": [intent["id"]]}
+    assert (await ExampleBuilder(60).build(request(nothing))).artefacts == []
+    nothing["intents"][1]["when"] = {"examples": REFUND}
+    built = await ExampleBuilder(60).build(request(nothing))
+    assert built.artefacts == []
+    assert [(entry.code, entry.pointer) for entry in built.warnings] == [
+        ("examples_unused", "/intents/1/when/examples")
+    ]
+
+
+async def test_a_training_that_takes_too_long_is_an_error_of_the_build():
+    built = await ExampleBuilder(0.001).build(request(config()))
+    assert [entry.code for entry in built.errors] == ["examples_not_learned"]
+
+
+async def test_builders_are_one_builder():
+    class Fixed:
+        def __init__(self, reply):
+            self.reply = reply
+
+        async def build(self, _):
+            return self.reply
+
+    examples = await ExampleBuilder(60).build(request(config()))
+    both = await Builders(
+        [Fixed(examples), Fixed(examples.model_copy(update={"report": {"rules": 1}}))]
+    ).build(None)
+    assert len(both.artefacts) == 2 * len(examples.artefacts)
+    assert set(both.report) == {"examples", "rules"}
