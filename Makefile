@@ -62,7 +62,7 @@ check: lint types imports sizes ## All gates that need no running system
 	$(RUN) python tests/gates/generated_docs.py
 
 ##@ Test it
-.PHONY: test test-all test-long bench bench-gateway
+.PHONY: test test-all test-long bench bench-gateway bench-intents
 test: .venv/.synced ## Unit, storage, contract and end-to-end tests on real PostgreSQL, Redis and Traefik
 	$(RUN) pytest $(PYTEST) -m "not faults and not soak"
 
@@ -77,6 +77,9 @@ bench: .venv/.compiled ## Cases R and F in both shapes, as ratios to the bare en
 
 bench-gateway: .venv/.compiled ## The gateway beside nginx, LiteLLM, Portkey, TensorZero (BENCH="--quick --only nginx,signalbox")
 	$(RUN) python bench/gateway/run.py $(BENCH)
+
+bench-intents: .venv/.synced ## Accuracy, scope and cost of learning from examples (DATA=folder of CSV or JSON)
+	$(RUN) python bench/intents/run.py $(DATA) $(BENCH)
 
 ##@ Set-up
 .PHONY: setup clean help
