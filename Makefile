@@ -79,7 +79,7 @@ bench-gateway: .venv/.compiled ## The gateway beside nginx, LiteLLM, Portkey, Te
 	$(RUN) python bench/gateway/run.py $(BENCH)
 
 bench-intents: .venv/.synced ## Accuracy, scope and cost of learning from examples (DATA=folder of CSV or JSON)
-	$(RUN) python bench/intents/run.py $(DATA) $(BENCH)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) python bench/intents/run.py $(DATA) $(BENCH)
 
 ##@ Set-up
 .PHONY: setup clean help

@@ -5,13 +5,9 @@ held out. Shares are in percent; times are CPU time of one thread.
 """
 
 import argparse
-import os
 import statistics
 import time
 from pathlib import Path
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"  # before numpy reads it
 
 from sets import IntentSet, Labelled, read_folder
 
@@ -21,7 +17,13 @@ from signalbox.workflow.examples.training import IntentExamples, train
 
 FEW = 10
 DRAWS = 3
-COLUMNS = ("set", "accuracy", "in scope kept", "out of scope found", "µs a message", "p99") + (
+COLUMNS = (
+    "set",
+    "accuracy",
+    "in scope kept",
+    "out of scope found",
+    "µs a message",
+    "p99",
     "memory MB",
     "artefact MB",
     "training s",

@@ -25,7 +25,7 @@ from signalbox.workflow.examples.vectors import Row, Vocabulary
 
 Ints = npt.NDArray[np.int64]
 
-_STRENGTH: Final = 20.0
+_STRENGTH: Final = 40.0
 _ITERATIONS: Final = 40
 _REFINED: Final = 12
 """Steps of a model of a fold, which begins at the model of all examples less the fold's own part."""
