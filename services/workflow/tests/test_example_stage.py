@@ -5,7 +5,10 @@ import json
 
 import pytest
 from support.admin_stand_in import hash_of
+from typer.testing import CliRunner
 
+from signalbox.common.cli.commands import build_cli
+from signalbox.common.errors import ValidationFailed
 from signalbox.common.rules import Re2Engine
 from signalbox.contracts.admin import BuildRequest, SnapshotDocument
 from signalbox.workflow.builders import Builders
@@ -170,3 +173,24 @@ async def test_builders_are_one_builder():
     ).build(None)
     assert len(both.artefacts) == 2 * len(examples.artefacts)
     assert set(both.report) == {"examples", "rules"}
+
+
+def test_evaluate_prints_the_report(tmp_path):
+    file = tmp_path / "w.yaml"
+    file.write_text(json.dumps(config()))
+    done = CliRunner().invoke(build_cli(), ["intents", "evaluate", str(file)])
+    assert done.exit_code == 0, done.output
+    for words in ("8 examples of 2 intents", "accuracy", "out-of-scope recall", "thresholds"):
+        assert words in done.output
+    done = CliRunner().invoke(build_cli(), ["intents", "evaluate", "--json", str(file)])
+    assert json.loads(done.output)["held_out"] == 8
+
+
+def test_evaluate_says_what_is_missing(tmp_path):
+    file = tmp_path / "w.yaml"
+    nothing = config()
+    nothing["intents"] = nothing["intents"][1:]
+    file.write_text(json.dumps(nothing))
+    done = CliRunner().invoke(build_cli(), ["intents", "evaluate", str(file)])
+    assert isinstance(done.exception, ValidationFailed)
+    assert "two intents" in done.exception.detail

@@ -1,5 +1,54 @@
 """Commands of the Workflow service."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from signalbox.common.errors import NotFound, ValidationFailed
+
 app = typer.Typer()
+intents = typer.Typer(help="How well a workflow's intents are told apart.", no_args_is_help=True)
+app.add_typer(intents, name="intents")
+
+
+@intents.callback()
+def _group() -> None:
+    """How well a workflow's intents are told apart."""
+
+
+@intents.command()
+def evaluate(
+    file: Annotated[
+        Path,
+        typer.Argument(help="A workflow as YAML or JSON, or a folder with a workflow.yaml.", exists=True),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Learn from a workflow's examples, and say how that does on examples that were held out.
+
+    It is what publishing does, and the report that publishing keeps.
+    """
+    import json
+
+    from signalbox.common.documents import parse
+    from signalbox.common.validation import validate
+    from signalbox.workflow.example_build import lessons
+    from signalbox.workflow.examples.report import as_text
+    from signalbox.workflow.examples.training import IntentExamples, train
+
+    file = file / "workflow.yaml" if file.is_dir() else file
+    try:
+        result = validate(parse(file.read_bytes()))
+    except OSError as error:
+        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
+    if result.config is None or result.errors:
+        raise ValidationFailed(f"{file} is not valid; see `signalbox validate {file}`.", errors=result.errors)
+    taught = [
+        IntentExamples(entry["id"], tuple(entry["examples"]), entry["description"])
+        for entry in lessons(result.config)
+    ]
+    if len(taught) < 2:
+        raise ValidationFailed("Nothing can be learned: fewer than two intents have examples.")
+    report = train(taught).report
+    print(json.dumps(report.as_json(), ensure_ascii=False, indent=2) if as_json else as_text(report))

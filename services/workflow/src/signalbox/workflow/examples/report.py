@@ -117,3 +117,33 @@ def _confusions(wrong: Sequence[HeldOut]) -> list[Confusion]:
 
 def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
+
+
+def as_text(report: Report) -> str:
+    """The report in words, for a terminal."""
+    lines = [
+        f"{report.examples} examples of {report.intents} intents, {report.features} features",
+        f"trained in {report.seconds:.1f} s, {report.memory_bytes / 1e6:.1f} MB in memory",
+        f"accuracy                   {_percent(report.accuracy)} of {report.held_out} examples that were held out",
+        f"not taken for out of scope {_percent(report.in_scope_kept)}",
+        f"out-of-scope recall        {_percent(report.out_of_scope_recall)} of messages of intents that were left out",
+        f"routed without a model     {_percent(report.routed)}, of them right {_percent(report.routed_right)}",
+        f"thresholds                 accept {report.accept:.3f}, familiar from {report.reject:.3f}",
+    ]
+    if report.confusions:
+        lines += ["", "taken for another intent:"]
+        lines += [
+            f"  {entry.count:4d}  {entry.intent} -> {entry.taken_for}: {entry.example}"
+            for entry in report.confusions
+        ]
+    if report.hurting:
+        lines += ["", "examples that hurt (they look like another intent's):"]
+        lines += [
+            f"  {entry.score:.2f}  {entry.intent} -> {entry.taken_for}: {entry.example}"
+            for entry in report.hurting
+        ]
+    return "\n".join(lines)
+
+
+def _percent(share: float | None) -> str:
+    return "   - " if share is None else f"{share:6.1%}"
