@@ -38,6 +38,7 @@ from signalbox.llm_gateway.caching.idempotency import (
 )
 from signalbox.llm_gateway.caching.kept import KeptAnswers
 from signalbox.llm_gateway.caching.rules import CacheRules
+from signalbox.llm_gateway.caching.sharing import SharedCalls
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.demo import DemoUpstream
@@ -251,6 +252,7 @@ class _CachingParts(NamedTuple):
 
     answering: CachedAnswering
     kept: KeptAnswers
+    shared: SharedCalls
     calls: IdempotentCalls
     keeper: IdempotencyKeeper
 
@@ -262,6 +264,7 @@ async def _running(caching: _CachingParts) -> AsyncIterator[None]:
         yield
     finally:
         await caching.keeper.stop()
+        await caching.shared.close()
         await caching.kept.close()
 
 
@@ -277,9 +280,10 @@ def _caching(
         when_unavailable=settings.idempotency_when_unavailable,
     )
     keeper = IdempotencyKeeper(repository, calls, now_ms, alone=settings.redis_url is None)
-    kept = KeptAnswers(cache)
-    answering = CachedAnswering(attempts, CacheRules(settings.gateway_file().caches), kept, now_ms)
-    return _CachingParts(answering, kept, calls, keeper)
+    kept, shared = KeptAnswers(cache), SharedCalls()
+    rules = CacheRules(settings.gateway_file().caches)
+    answering = CachedAnswering(attempts, rules, kept, shared, now_ms)
+    return _CachingParts(answering, kept, shared, calls, keeper)
 
 
 class _ResponseParts(NamedTuple):

@@ -20,6 +20,7 @@ from signalbox.llm_gateway.caching.kept import Entry, KeptAnswers
 from signalbox.llm_gateway.caching.keys import answer_key
 from signalbox.llm_gateway.caching.replay import replayed_events
 from signalbox.llm_gateway.caching.rules import MAX_ENTRY_BYTES, CacheRule, CacheRules
+from signalbox.llm_gateway.caching.sharing import SharedCalls
 from signalbox.llm_gateway.call import Answering, Call
 from signalbox.llm_gateway.records import CachedBy
 
@@ -38,17 +39,24 @@ class _Wanted:
     key: str
     ttl_s: int
     max_bytes: int
+    coalesce: bool
 
 
 class CachedAnswering:
     """Answers calls from what is kept, and else by the next step. ``clock`` gives epoch milliseconds."""
 
     def __init__(
-        self, following: Answering, rules: CacheRules, kept: KeptAnswers, clock: Callable[[], int]
+        self,
+        following: Answering,
+        rules: CacheRules,
+        kept: KeptAnswers,
+        shared: SharedCalls,
+        clock: Callable[[], int],
     ) -> None:
         self._next = following
         self._rules = rules
         self._kept = kept
+        self._shared = shared
         self._clock = clock
 
     async def answer(self, call: Call) -> WholeAnswer | StreamedAnswer:
@@ -73,23 +81,28 @@ class CachedAnswering:
         return entry if wishes.max_age_s is None or age_ms <= wishes.max_age_s * 1000 else None
 
     async def _made(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
-        """The answer of the next step, which is kept if it may be."""
-        if not wanted.ttl_s or not call.caller.wishes.write:
-            return await self._next.answer(call)
+        """The answer of the next step, or that of an identical call which is under way."""
+        if wanted.coalesce:
+            return await self._shared.answer(
+                wanted.key, call, lambda shared: self._kept_answer(shared, wanted), max_bytes=wanted.max_bytes
+            )
+        return _filtered(await self._kept_answer(call, wanted), call)
+
+    async def _kept_answer(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
+        """The answer of the next step, which is kept if it may be. A stream tells its usage."""
         answer = await self._next.answer(asking_usage(call))
+        if not wanted.ttl_s or not call.caller.wishes.write:
+            return answer
         if isinstance(answer, WholeAnswer):
             completion = completion_in(answer)
             if completion is not None:
                 self._keep(call, wanted, completion, answer.body)
             return answer
-        return _filtered(
-            captured(
-                answer,
-                call,
-                lambda completion: self._keep(call, wanted, completion, orjson.dumps(completion)),
-                max_bytes=wanted.max_bytes,
-            ),
+        return captured(
+            answer,
             call,
+            lambda completion: self._keep(call, wanted, completion, orjson.dumps(completion)),
+            max_bytes=wanted.max_bytes,
         )
 
     def _keep(self, call: Call, wanted: _Wanted, completion: Json, body: bytes) -> None:
@@ -100,14 +113,18 @@ class CachedAnswering:
 
 def _wanted(call: Call, rule: CacheRule | None) -> _Wanted | None:
     """What rule and caller want together; None when that is nothing."""
-    asked = call.caller.wishes.max_age_s
+    wishes = call.caller.wishes
     ttl_s = None if rule is None else rule.ttl_s
     if ttl_s is None:
-        ttl_s = min(asked or 0, MAX_ASKED_TTL_S)
-    if not ttl_s:
+        ttl_s = min(wishes.max_age_s or 0, MAX_ASKED_TTL_S)
+    # Who wants no kept answer wants none of another call's either, unless it says so.
+    coalesce = wishes.coalesce or (rule is not None and rule.coalesce and wishes.read and wishes.write)
+    if not ttl_s and not coalesce:
         return None
     key = answer_key(call)
-    return None if key is None else _Wanted(key, ttl_s, MAX_ENTRY_BYTES if rule is None else rule.max_bytes)
+    if key is None:
+        return None
+    return _Wanted(key, ttl_s, MAX_ENTRY_BYTES if rule is None else rule.max_bytes, coalesce)
 
 
 def _again(call: Call, entry: Entry, cached: CachedBy) -> WholeAnswer | StreamedAnswer:
@@ -136,9 +153,9 @@ def _again(call: Call, entry: Entry, cached: CachedBy) -> WholeAnswer | Streamed
     return StreamedAnswer(chunks(), headers, account, AsyncExitStack())
 
 
-def _filtered(answer: StreamedAnswer, call: Call) -> StreamedAnswer:
+def _filtered(answer: WholeAnswer | StreamedAnswer, call: Call) -> WholeAnswer | StreamedAnswer:
     """A stream that was made to tell its usage, for a caller who may not have asked for it."""
-    if call.body.wants_usage:
+    if isinstance(answer, WholeAnswer) or call.body.wants_usage:
         return answer
 
     async def chunks() -> AsyncGenerator[bytes, None]:
@@ -153,7 +170,7 @@ def _filtered(answer: StreamedAnswer, call: Call) -> StreamedAnswer:
 
 
 def _labelled(answer: WholeAnswer | StreamedAnswer, label: str) -> WholeAnswer | StreamedAnswer:
-    headers = {**answer.headers, names.LLM_CACHE: label}
+    headers = {names.LLM_CACHE: label, **answer.headers}
     if isinstance(answer, WholeAnswer):
         return replace(answer, headers=headers)
     answer.headers = headers
