@@ -278,8 +278,11 @@ def _caching(
         kept_s=settings.idempotency_kept_seconds,
         max_bytes=settings.idempotency_max_reply_bytes,
         when_unavailable=settings.idempotency_when_unavailable,
+        silent_s=settings.llm_silent_s,
     )
-    keeper = IdempotencyKeeper(repository, calls, now_ms, alone=settings.redis_url is None)
+    keeper = IdempotencyKeeper(
+        repository, calls, now_ms, silent_s=settings.llm_silent_s, alone=settings.redis_url is None
+    )
     kept, shared = KeptAnswers(cache), SharedCalls()
     rules = CacheRules(settings.gateway_file().caches)
     answering = CachedAnswering(attempts, rules, kept, shared, now_ms)

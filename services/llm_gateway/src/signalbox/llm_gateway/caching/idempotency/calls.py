@@ -32,9 +32,6 @@ from signalbox.llm_gateway.policies.rules import WhenUnavailable
 
 _LOG = logging.getLogger(__name__)
 
-SILENT_S = 10.0
-"""A process that was not heard of for this long is taken for dead, and its keys are free."""
-
 WAIT_S = 60.0
 """How long a call without a deadline waits for the one that has its key."""
 
@@ -88,16 +85,24 @@ class _Turn:
     holds: bool = False
     """Whether the key is this one's."""
 
-    def end(self, reply: KeptReply | None) -> None:
-        """Tell those who wait."""
+    def know(self, request_hash: str | None) -> None:
+        """Tell those who wait which body has the key."""
         if not self.request_hash.done():
-            self.request_hash.set_result(None)
+            self.request_hash.set_result(request_hash)
+
+    def end(self, reply: KeptReply | None) -> None:
+        """Tell those who wait what became of the call."""
+        self.know(None)
         if not self.reply.done():
             self.reply.set_result(reply)
 
 
 class IdempotentCalls:
-    """Makes calls once for their key. ``clock`` gives epoch milliseconds."""
+    """Makes calls once for their key.
+
+    ``clock`` gives epoch milliseconds. A process that was not heard of for ``silent_s`` is taken for dead, and its keys
+    are free.
+    """
 
     def __init__(
         self,
@@ -107,7 +112,7 @@ class IdempotentCalls:
         kept_s: int,
         max_bytes: int,
         when_unavailable: WhenUnavailable,
-        silent_s: float = SILENT_S,
+        silent_s: float,
     ) -> None:
         self._repository = repository
         self._clock = clock
@@ -212,13 +217,12 @@ class IdempotentCalls:
                 raise Unavailable("The database does not answer; try again shortly.") from None
             if row is None:
                 turn.holds = True
-                turn.request_hash.set_result(request_hash)
+                turn.know(request_hash)
                 return None
             _check_same(row.request_hash, request_hash)
             if row.over:
                 return KeptReply.read(row.reply)
-            if not turn.request_hash.done():
-                turn.request_hash.set_result(row.request_hash)
+            turn.know(row.request_hash)
             for pause in _looks():
                 await asyncio.sleep(pause)
                 silent_since = self._clock() - self._silent_ms

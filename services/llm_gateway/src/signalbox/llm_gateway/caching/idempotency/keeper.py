@@ -7,7 +7,9 @@ from signalbox.llm_gateway.caching.idempotency.calls import IdempotentCalls
 from signalbox.llm_gateway.caching.idempotency.repository import IdempotencyRepository
 from signalbox.llm_gateway.periodic import every
 
-HEARTBEAT_S = 2.0
+_HEARTBEATS = 5
+"""Heartbeats in the time after which a silent process is taken for dead."""
+
 _EXPIRE_S = 60.0
 _BATCH = 500
 
@@ -15,8 +17,8 @@ _BATCH = 500
 class IdempotencyKeeper:
     """Keeps the rows of keys true, on every replica.
 
-    ``alone``: no other process has this database, so what is owned at the start is owned by a dead one.
-    ``clock`` gives epoch milliseconds.
+    ``silent_s`` is that of ``IdempotentCalls``. ``alone``: no other process has this database, so what is owned at the
+    start is owned by a dead one. ``clock`` gives epoch milliseconds.
     """
 
     def __init__(
@@ -25,11 +27,13 @@ class IdempotencyKeeper:
         calls: IdempotentCalls,
         clock: Callable[[], int],
         *,
+        silent_s: float,
         alone: bool,
     ) -> None:
         self._repository = repository
         self._calls = calls
         self._clock = clock
+        self._heartbeat_s = silent_s / _HEARTBEATS
         self._alone = alone
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -37,7 +41,7 @@ class IdempotencyKeeper:
         """Begin; returns at once."""
         self._tasks = [
             asyncio.create_task(every(seconds, work, "idempotency keys"), name=work.__name__)
-            for seconds, work in ((HEARTBEAT_S, self.heartbeat), (_EXPIRE_S, self.expire))
+            for seconds, work in ((self._heartbeat_s, self.heartbeat), (_EXPIRE_S, self.expire))
         ]
 
     async def stop(self) -> None:
