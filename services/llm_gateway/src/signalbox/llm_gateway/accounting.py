@@ -18,6 +18,7 @@ from signalbox.llm_gateway.money import Price, money
 from signalbox.llm_gateway.ports import Ledger
 from signalbox.llm_gateway.protocol import Tokens, estimated_tokens
 from signalbox.llm_gateway.records import CachedBy, LedgerAttempt, LedgerCall, Outcome, storable
+from signalbox.llm_gateway.telemetry import Content, attributes_of_answer, attributes_of_request
 
 _CLIENT_LEFT = 499
 _NO_TOKENS = Tokens()
@@ -50,6 +51,8 @@ class AttemptAccount:
         self.at_most_pico = 0
         """What it may cost while it is not over, where that matters."""
         self.row: LedgerAttempt | None = None
+        self.content: Content | None = None
+        """What is said in it, where that is kept on the span."""
 
     def reported(self, usage: Mapping[str, Any]) -> None:
         """The provider reported its tokens; the last report counts."""
@@ -120,12 +123,10 @@ class AttemptAccount:
     def _end_span(self, row: LedgerAttempt) -> None:
         span = self._span
         if span.is_recording():
-            span.set_attribute("gen_ai.usage.input_tokens", row.tokens.input)
-            span.set_attribute("gen_ai.usage.output_tokens", row.tokens.output)
-            if row.model_answered:
-                span.set_attribute("gen_ai.response.model", row.model_answered)
-            if row.error_code:
-                span.set_attribute("error.type", row.error_code)
+            first = None if self.first_token_at is None else self.first_token_at - self._started
+            span.set_attributes(attributes_of_answer(row, first))
+            if self.content is not None:
+                self.content.put_on(span)
             if row.outcome != "ok":
                 span.set_status(Status(StatusCode.ERROR, row.error_code or row.outcome))
         span.end()
@@ -232,12 +233,7 @@ class CallAccount:
         return self._tracer.start_span(
             f"{kind} {deployment.provider_model}",
             kind=SpanKind.CLIENT,
-            # OpenTelemetry semantic conventions for generative AI.
-            attributes={
-                "gen_ai.operation.name": kind,
-                "gen_ai.provider.name": deployment.provider,
-                "gen_ai.request.model": deployment.provider_model,
-            },
+            attributes=attributes_of_request(kind, deployment, streamed=self._streamed),
         )
 
     def drop(self, *, besides: AttemptAccount | None) -> None:

@@ -77,6 +77,7 @@ from signalbox.llm_gateway.responses.service import Responses
 from signalbox.llm_gateway.routing import Planner
 from signalbox.llm_gateway.routing.metrics import CircuitCollector
 from signalbox.llm_gateway.settings import GatewaySettings
+from signalbox.llm_gateway.telemetry import CallMetrics, Names, ObservedAdmission
 from signalbox.llm_gateway.upstreams import CompatibleUpstream, LitellmUpstream, ProviderHttp
 from signalbox.llm_gateway.usage import Usage
 
@@ -99,9 +100,11 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     catalog = _catalog(settings, http, credentials)
     prices, tracer = policies.prices, platform.tracing.tracer("llm_gateway")
     planner = _planner(settings, catalog, prices, metrics)
-    attempts = Attempts(catalog, _upstreams(http, credentials), prices)
-    caching = _caching(settings, database, platform.cache, attempts)
-    calls = ModelCalls(planner, prices, limits.admission, ledger, tracer, caching.answering)
+    caching = _caching(
+        settings, database, platform.cache, _attempts(settings, catalog, http, credentials, prices)
+    )
+    observed = _observed(limits.admission, catalog, ledger, metrics)
+    calls = ModelCalls(planner, prices, observed, ledger, tracer, caching.answering)
     responses = _responses(settings, database, calls)
 
     @asynccontextmanager
@@ -287,6 +290,21 @@ def _caching(
     rules = CacheRules(settings.gateway_file().caches)
     answering = CachedAnswering(attempts, rules, kept, shared, now_ms)
     return _CachingParts(answering, kept, shared, calls, keeper)
+
+
+def _attempts(
+    settings: GatewaySettings, catalog: Catalog, http: ProviderHttp, credentials: Credentials, prices: Prices
+) -> Attempts:
+    upstreams = _upstreams(http, credentials)
+    return Attempts(catalog, upstreams, prices, keep_content=settings.llm_record_content)
+
+
+def _observed(
+    admission: Admission, catalog: Catalog, ledger: BatchedLedger, metrics: Metrics
+) -> ObservedAdmission:
+    counted = CallMetrics(Names(catalog.deployments), ledger.waiting)
+    metrics.registry.register(counted)
+    return ObservedAdmission(admission, counted)
 
 
 class _ResponseParts(NamedTuple):

@@ -76,6 +76,10 @@ class BatchedLedger:
         self._waiting.append(call)
         self._came.set()
 
+    def waiting(self) -> int:
+        """How many rows wait for the database."""
+        return len(self._waiting)
+
     async def admit(self) -> None:
         """See ``ports.Ledger.admit``."""
         if len(self._waiting) < self._max_waiting:

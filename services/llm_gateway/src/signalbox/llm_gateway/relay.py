@@ -105,6 +105,8 @@ class StreamRelay:
         if counted := isinstance(usage, dict):
             self._attempt.reported(usage)
         self._attempt.answered(chunk.get("model"))
+        if self._attempt.content is not None:
+            self._attempt.content.add(chunk)
         self._read_choices(chunk.get("choices"))
         if counted and not chunk.get("choices") and not self._wants_usage:
             return b""

@@ -53,6 +53,8 @@ class GatewaySettings(CommonSettings):
     """A larger model call is answered with 413; images are sent inside it."""
     llm_lane: bool = True
     """Whether chat completions and embeddings take the fast lane; without it they are served like everything else."""
+    llm_record_content: bool = False
+    """Whether spans of model calls hold what was said, with secrets, e-mail addresses and card numbers taken out."""
     responses_kept_days: int = Field(default=30, ge=1)
     """Days for which responses of the Responses API can be read and continued; then they are deleted."""
     responses_max_background: int = Field(default=256, ge=1)

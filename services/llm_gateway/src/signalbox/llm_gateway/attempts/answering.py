@@ -49,11 +49,12 @@ class Attempts:
         upstreams: Mapping[UpstreamKind, Upstream],
         prices: Prices,
         *,
+        keep_content: bool = False,
         rng: random.Random | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._catalog = catalog
-        self._providers = Providers(upstreams, prices)
+        self._providers = Providers(upstreams, prices, keep_content)
         self._rng = rng or random.Random()  # noqa: S311 - spreads load and waits, guards nothing
         self._clock = clock
         self._paces = PaceBook()

@@ -14,6 +14,7 @@ from signalbox.llm_gateway.errors import ProviderBroke
 from signalbox.llm_gateway.money import Prices, worst_case
 from signalbox.llm_gateway.ports import Upstream, UpstreamAnswer, UpstreamRequest
 from signalbox.llm_gateway.protocol import provider_error, refusal_in
+from signalbox.llm_gateway.telemetry import Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Providers:
 
     upstreams: Mapping[UpstreamKind, Upstream]
     prices: Prices
+    keep_content: bool = False
+    """Whether spans are to have what was said."""
 
     async def begin(
         self, call: Call, deployment: Deployment, sent: bytes
@@ -39,6 +42,8 @@ class Providers:
         request = call.upstream_request(deployment, sent)
         attempt = account.attempt(deployment, terms.price, len(sent), slot)
         attempt.at_most_pico = worst.cost_pico or 0
+        if self.keep_content:
+            attempt.content = Content(sent)
         return request, attempt
 
     async def whole(self, call: Call, deployment: Deployment, sent: bytes) -> tuple[bytes, dict[str, Any]]:
@@ -52,6 +57,8 @@ class Providers:
             raise
         attempt.received(len(answer.body))
         attempt.answered(parsed.get("model"))
+        if attempt.content is not None:
+            attempt.content.add(parsed)
         usage = parsed.get("usage")
         if isinstance(usage, dict):
             attempt.reported(usage)
