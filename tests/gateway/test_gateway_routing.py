@@ -304,6 +304,21 @@ def test_a_slow_answer_is_asked_for_twice_and_the_loser_is_stopped(start_gateway
     assert rows[-1]["cost_pico"] == sum(one["cost_pico"] for one in attempts)
 
 
+def test_a_deployment_over_its_own_limit_is_not_asked(start_gateway, provider, other):
+    gateway = start_gateway(
+        llm_deployments=[
+            deployment(provider, "m", id="first", weight=1000, limits={"requests": 2}),
+            deployment(other, "m", id="second", weight=0),
+        ]
+    )
+    client = gateway.client()
+    for _ in range(5):
+        client.chat.completions.create(model="m", messages=ASK)
+    assert (len(provider.requests()), len(other.requests())) == (2, 3)
+    assert {row["outcome"] for row in gateway.wait_for_rows(5)} == {"ok"}
+    assert len(gateway.rows("ledger_attempts")) == 5
+
+
 def test_with_every_circuit_open_a_call_is_one_attempt(start_gateway, provider):
     gateway = start_gateway(llm_deployments=[deployment(provider, "m")])
     provider.script([{"fault": {"status": 500}}])

@@ -36,6 +36,9 @@ from signalbox.llm_gateway.routing.pace import PaceBook
 _FAIR_S = 5.0
 """A deployment that was given less time than this by a caller's deadline is not to blame for being late."""
 
+_CLOCK_S = 0.01
+"""Timers may be so early."""
+
 Answer = bytes | Completion | OpenStream
 Try = Callable[[Turn], Awaitable[Answer]]
 
@@ -99,8 +102,8 @@ class Attempts:
         except SignalboxError as error:
             failure = failure_of(error)
             deadline = call.caller.deadline
-            hurried = deadline is not None and deadline.remaining() <= 0 and self._clock() - began < _FAIR_S
-            if hurried and isinstance(error, ProviderTimeout):
+            spent = deadline is not None and deadline.remaining() < _CLOCK_S
+            if spent and isinstance(error, ProviderTimeout) and self._clock() - began < _FAIR_S:
                 failure = replace(failure, counts=False)
             use.failed(failure, error.problem().code)
             raise

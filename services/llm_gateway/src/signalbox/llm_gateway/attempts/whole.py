@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from signalbox.common.errors import SignalboxError
+from signalbox.common.errors import DeadlineExceeded, SignalboxError
 from signalbox.llm_gateway.accounting import AttemptAccount
 from signalbox.llm_gateway.call import Call
 from signalbox.llm_gateway.deployments import Deployment, UpstreamKind
@@ -39,7 +39,11 @@ class Providers:
         # The first attempt is what was reserved for the call.
         worst = worst_case(call.asked, [(deployment, terms)]) if account.tried else call.worst
         slot = await call.ticket.attempt(deployment, worst, spent_pico=account.spent_pico)
-        request = call.upstream_request(deployment, sent)
+        try:
+            request = call.upstream_request(deployment, sent)
+        except DeadlineExceeded:
+            slot.free()
+            raise
         attempt = account.attempt(deployment, terms.price, len(sent), slot)
         attempt.at_most_pico = worst.cost_pico or 0
         if self.keep_content:

@@ -69,7 +69,7 @@ class Health:
 
     def remembers_anything(self) -> bool:
         """Whether it would be missed: for calls in flight, an open circuit, or a provider that asked for rest."""
-        return self.in_flight > 0 or self.state() != "closed" or self.cooling_s(self.clock()) > 0
+        return self.in_flight > 0 or self.state() == "open" or self.cooling_s(self.clock()) > 0
 
     def cool_down(self, seconds: float) -> None:
         """The provider asked to be left alone for so long."""
