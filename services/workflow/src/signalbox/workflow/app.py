@@ -23,6 +23,7 @@ from signalbox.workflow.decisions import Decider
 from signalbox.workflow.example_build import ExampleBuilder
 from signalbox.workflow.execution import Executor
 from signalbox.workflow.matching import Matcher
+from signalbox.workflow.matching.example_matcher import LateEncoder
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
@@ -96,7 +97,8 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     platform = platform or Platform.from_settings(settings)
     engine = Re2Engine(settings.rules_max_bytes)
     authenticator = platform.authenticator(_NAME)
-    compiler = SnapshotCompiler(engine, settings.variables)
+    encoder = None if settings.encoder_file is None else LateEncoder(settings.encoder_file)
+    compiler = SnapshotCompiler(engine, settings.variables, encoder)
     follower = ConfigFollower(
         _NAME, settings, platform, authenticator, compiler, settings.snapshot_cache_bytes
     )
@@ -138,5 +140,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     app.state.drain = partial(services.running.drain, max(0.0, settings.drain_seconds - _LAST_WORDS_S))
     app.state.queries = services.queries
     app.state.views = services.views
-    app.state.builder = Builders([Builder(engine), ExampleBuilder(settings.examples_timeout_s)])
+    app.state.builder = Builders(
+        [Builder(engine), ExampleBuilder(settings.examples_timeout_s, settings.encoder_file)]
+    )
     return app

@@ -11,7 +11,8 @@
     ├── IdempotencyInProgress 409  the same key is being answered
     ├── SessionNotFound       404
     ├── TurnNotFound          404
-    └── EventsGone            410  the event log has expired
+    ├── EventsGone            410  the event log has expired
+    └── EncoderMissing             a start with an encoder that cannot be run
 """
 
 from signalbox.common.errors import Conflict, NotFound, SignalboxError, ValidationFailed
@@ -112,3 +113,10 @@ class EventsGone(SignalboxError):
         super().__init__(
             f"The events of turn '{turn_id}' are no longer kept; its outcome is at /api/v1/turn/{turn_id}."
         )
+
+
+class EncoderMissing(SignalboxError):
+    """The settings name a sentence encoder that this process cannot run."""
+
+    code = "encoder_missing"
+    title = "Encoder missing"

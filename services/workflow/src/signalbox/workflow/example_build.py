@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import sys
+from pathlib import Path
 from typing import Any
 
 from signalbox.common.rules import normalise
@@ -14,7 +15,7 @@ from signalbox.contracts.admin import Artefact, BuildReply, BuildRequest
 from signalbox.contracts.problem import ProblemError
 from signalbox.contracts.workflow_config import WorkflowConfig
 from signalbox.workflow.apart import run_apart
-from signalbox.workflow.matching.example_matcher import EXAMPLES_ARTEFACT, EXAMPLES_REPORT, NOT_LEARNED
+from signalbox.workflow.matching.example_matcher import EXAMPLES_REPORT, NOT_LEARNED
 
 _BUILDER = "signalbox-examples/1"
 _WORKER = "signalbox.workflow.examples.worker"
@@ -23,9 +24,13 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 
 class ExampleBuilder:
-    """Trains classifiers, one at a time; a training that takes longer than ``timeout_s`` seconds is given up."""
+    """Trains classifiers, one at a time; a training that takes longer than ``timeout_s`` seconds is given up.
 
-    def __init__(self, timeout_s: float) -> None:
+    With an ``encoder`` (a file) there are two: one by words alone, for who serves without it.
+    """
+
+    def __init__(self, timeout_s: float, encoder: Path | None = None) -> None:
+        self._encoder = encoder
         self._timeout_s = timeout_s
         self._turn = asyncio.Lock()
 
@@ -43,20 +48,28 @@ class ExampleBuilder:
             pointer = f"/intents/{only}/when/examples"
             return BuildReply(warnings=[ProblemError(pointer=pointer, code="examples_unused", detail=detail)])
         async with self._turn:
-            given = json.dumps({"intents": intents}).encode()
+            encoder = None if self._encoder is None else str(self._encoder)
+            given = json.dumps({"intents": intents, "encoder": encoder}).encode()
             output = await run_apart((sys.executable, "-m", _WORKER), given, self._timeout_s, _ONE_THREAD)
         if output is None:
             detail = f"No classifier was trained from the examples within {self._timeout_s:g} s; see Workflow's log."
             return BuildReply(errors=[ProblemError(pointer="/intents", code=NOT_LEARNED, detail=detail)])
-        report, _, classifier = output.partition(b"\n")
-        kept = json.loads(report)
-        return BuildReply(
-            artefacts=[
-                _artefact(EXAMPLES_ARTEFACT, "application/octet-stream", classifier),
-                _artefact(EXAMPLES_REPORT, "application/json", report),
-            ],
-            report={"examples": kept},
-        )
+        return _reply(output)
+
+
+def _reply(output: bytes) -> BuildReply:
+    heads, _, rest = output.partition(b"\n")
+    artefacts = []
+    report = {}
+    for head in json.loads(heads):
+        size, name = head["bytes"], head["name"]
+        artefacts.append(_artefact(name, "application/octet-stream", rest[:size]))
+        report[name] = head["report"]
+        rest = rest[size:]
+    kept = json.dumps(report, ensure_ascii=False).encode()
+    return BuildReply(
+        artefacts=[*artefacts, _artefact(EXAMPLES_REPORT, "application/json", kept)], report=report
+    )
 
 
 def lessons(config: WorkflowConfig) -> list[dict[str, Any]]:

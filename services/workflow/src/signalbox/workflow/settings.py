@@ -1,5 +1,7 @@
 """Settings of the Workflow service."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from signalbox.common.settings import CommonSettings
@@ -24,5 +26,8 @@ class WorkflowSettings(CommonSettings):
     snapshot_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
     rules_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
     """Memory that the rules of one snapshot may use."""
+    encoder_file: Path | None = None
+    """An ONNX file of a sentence encoder: examples are then compared by meaning, too, not by words alone. Every replica
+    has the same file; without it, or with another, they decide by words."""
     examples_timeout_s: float = Field(default=240.0, gt=0)
     """Time that training a snapshot's classifier may take, in seconds; a publish whose training takes longer fails."""

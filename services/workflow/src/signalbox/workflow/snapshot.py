@@ -15,7 +15,12 @@ from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import Action, AgentSkill, CallStep, Flow, Route, SubflowStep
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.workflow_config import WorkflowConfig
-from signalbox.workflow.matching.example_matcher import EXAMPLES_ARTEFACT, ExampleMatcher
+from signalbox.workflow.matching.example_matcher import (
+    ENCODED_ARTEFACT,
+    EXAMPLES_ARTEFACT,
+    ExampleMatcher,
+    LateEncoder,
+)
 from signalbox.workflow.matching.rule_matcher import RuleMatcher
 
 RULES_ARTEFACT = "rules"
@@ -116,7 +121,10 @@ def _flow_writes(flow: Flow, flows: dict[str, Flow], tools: set[str], seen: set[
 class SnapshotCompiler:
     """Makes snapshots of stored documents."""
 
-    def __init__(self, engine: Re2Engine, variables: Mapping[str, str]) -> None:
+    def __init__(
+        self, engine: Re2Engine, variables: Mapping[str, str], encoder: LateEncoder | None = None
+    ) -> None:
+        self._encoder = encoder
         self._engine = engine
         self._variables = dict(variables)
         self._late: list[ExampleMatcher] = []
@@ -146,10 +154,11 @@ class SnapshotCompiler:
             self._late.pop().load()
 
     def _examples(self, document: SnapshotDocument) -> ExampleMatcher | None:
-        built = next((entry for entry in document.artefacts if entry.name == EXAMPLES_ARTEFACT), None)
-        if built is None:
+        built = {entry.name: entry for entry in document.artefacts}
+        by_words = built.get(EXAMPLES_ARTEFACT)
+        if by_words is None:
             return None
-        matcher = ExampleMatcher(built)
+        matcher = ExampleMatcher(by_words, built.get(ENCODED_ARTEFACT), self._encoder)
         if self._started:
             matcher.load()
         else:

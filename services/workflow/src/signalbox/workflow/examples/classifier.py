@@ -9,11 +9,25 @@ import numpy as np
 import numpy.typing as npt
 
 from signalbox.workflow.examples.features import Floats, views
+from signalbox.workflow.examples.kernel import NearnessMap
 from signalbox.workflow.examples.packing import ForeignData, pack, unpack
 from signalbox.workflow.examples.vectors import Row, Vocabulary
 
 FORMAT: Final = 1
+_WIDEST: Final = 16_384
 _VIEWS: Final = ("words", "characters")
+
+
+class Encoding:
+    """How vectors of an encoder become features: which encoder, its width, and the map of nearness."""
+
+    def __init__(self, encoder: str, width: int, directions: int) -> None:
+        if not (0 < width <= _WIDEST and 0 < directions <= _WIDEST):
+            raise ForeignData("a map of vectors that is too wide")
+        self.encoder = encoder
+        """The encoder's identity."""
+        self.size = (width, directions)
+        self.nearness = NearnessMap(width, directions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +72,46 @@ class ExampleClassifier:
         weights: npt.NDArray[np.int8],
         scales: Floats,
         calibration: Calibration,
+        encoding: Encoding | None = None,
     ) -> None:
+        self.encoding = encoding
         self.intents = tuple(intents)
         self.calibration = calibration
         self._vocabulary = vocabulary
         self._weights = weights
         self._scales = scales
+        self._dense = weights[len(vocabulary) :].astype(np.float32)
 
     @classmethod
     def quantised(
-        cls, intents: Sequence[str], vocabulary: Vocabulary, weights: Floats, calibration: Calibration
+        cls,
+        intents: Sequence[str],
+        vocabulary: Vocabulary,
+        weights: Floats,
+        calibration: Calibration,
+        encoding: Encoding | None = None,
     ) -> "ExampleClassifier":
         """A classifier of trained weights (features by intents), each kept as one byte."""
         scales = np.maximum(np.abs(weights).max(axis=0, initial=0), 1e-6).astype(np.float32) / np.float32(127)
-        return cls(intents, vocabulary, np.rint(weights / scales).astype(np.int8), scales, calibration)
+        return cls(
+            intents, vocabulary, np.rint(weights / scales).astype(np.int8), scales, calibration, encoding
+        )
 
     @property
     def size(self) -> int:
         """Bytes in memory."""
         tables = sum(part.nbytes for part in (*self._vocabulary.hashes, *self._vocabulary.rarities))
-        return self._weights.nbytes + self._scales.nbytes + tables
+        return self._weights.nbytes + self._dense.nbytes + self._scales.nbytes + tables
 
     @property
     def features(self) -> int:
         """How many features the examples have."""
         return len(self._vocabulary)
 
-    def rank(self, text: str, most: int = 5) -> Ranking:
-        """The likeliest intents of a normalised text."""
+    def rank(self, text: str, vector: Floats | None = None, most: int = 5) -> Ranking:
+        """The likeliest intents of a normalised text; ``vector`` is what the classifier's encoder makes of it."""
         row = self._vocabulary.row(views(text))
-        scores = self.scores(row)
+        scores = self._scores(row, vector)
         order = np.argsort(-scores, kind="stable")[:most]
         margin, familiar = signals(scores, row.coverage)
         return Ranking(
@@ -97,20 +121,25 @@ class ExampleClassifier:
             self.calibration.accept,
         )
 
-    def scores(self, row: Row) -> Floats:
-        """Scores by intent."""
-        product: Floats = (row.values @ self._weights[row.columns].astype(np.float32)) * self._scales
-        return product
+    def _scores(self, row: Row, vector: Floats | None) -> Floats:
+        product: Floats = row.values @ self._weights[row.columns].astype(np.float32)
+        if self.encoding is not None:
+            if vector is None:
+                raise ValueError("this classifier needs the vector of its encoder")
+            product = product + self.encoding.nearness(vector) @ self._dense
+        return product * self._scales
 
     def serialise(self) -> bytes:
         """Data (no code) from which ``load`` makes the same classifier."""
         rule = self.calibration
-        facts = {
+        facts: dict[str, Any] = {
             "format": FORMAT,
             "intents": list(self.intents),
             "unknown": self._vocabulary.unknown,
             "calibration": [rule.slope_margin, rule.slope_familiar, rule.offset, rule.reject, rule.accept],
         }
+        if self.encoding is not None:
+            facts["encoding"] = [self.encoding.encoder, *self.encoding.size]
         arrays: dict[str, npt.NDArray[Any]] = {"weights": self._weights, "scales": self._scales}
         for name, hashes, rarities in zip(
             _VIEWS, self._vocabulary.hashes, self._vocabulary.rarities, strict=True
@@ -132,12 +161,15 @@ class ExampleClassifier:
             vocabulary = Vocabulary(hashes, rarities, float(facts["unknown"]))
             calibration = Calibration(*map(float, facts["calibration"]))
             weights, scales = arrays["weights"], arrays["scales"]
-        except (KeyError, TypeError, ValueError) as error:
+            made = facts.get("encoding")
+            encoding = None if made is None else Encoding(str(made[0]), int(made[1]), int(made[2]))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ForeignData(f"these bytes are not a classifier of this release: {error}") from error
-        fits = weights.shape == (len(vocabulary), len(intents)) and scales.shape == (len(intents),)
+        features = len(vocabulary) + (0 if encoding is None else encoding.nearness.width)
+        fits = weights.shape == (features, len(intents)) and scales.shape == (len(intents),)
         if not fits or any(len(left) != len(right) for left, right in zip(hashes, rarities, strict=True)):
             raise ForeignData("the parts of the classifier do not fit each other")
-        return cls(intents, vocabulary, weights, scales, calibration)
+        return cls(intents, vocabulary, weights, scales, calibration, encoding)
 
 
 def signals(scores: Floats, coverage: float) -> tuple[float, float]:

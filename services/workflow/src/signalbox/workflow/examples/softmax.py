@@ -9,7 +9,7 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from signalbox.workflow.examples.sparse import SparseMatrix
+from signalbox.workflow.examples.sparse import Features
 
 Floats = npt.NDArray[np.float32]
 
@@ -18,7 +18,7 @@ _TOLERANCE = 1e-4
 
 
 def fit(
-    features: SparseMatrix, targets: Floats, strength: float, iterations: int, start: Floats | None = None
+    features: Features, targets: Floats, strength: float, iterations: int, start: Floats | None = None
 ) -> Floats:
     """Coefficients ``A`` by example and class that minimise ``strength * cross entropy + |W|^2 / 2``.
 

@@ -46,12 +46,24 @@ class SparseMatrix:
         """``self.T @ dense``."""
         return _product(self._backward, dense, self.shape[1])
 
-    def take(self, rows: Ints) -> "SparseMatrix":
-        """These rows, in this order."""
-        lengths = np.diff(self.starts)[rows]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
-        picked = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
-        return SparseMatrix(starts, self.columns[picked], self.values[picked], self.shape[1])
+
+class Features:
+    """What a model sees of texts: sparse columns, then dense ones where there are any."""
+
+    def __init__(self, sparse: SparseMatrix, dense: Floats | None) -> None:
+        self._sparse = sparse
+        self._dense = dense
+
+    def dot(self, weights: Floats) -> Floats:
+        """``self @ weights``."""
+        width = self._sparse.shape[1]
+        product = self._sparse.dot(weights[:width])
+        return product if self._dense is None else product + self._dense @ weights[width:]
+
+    def transposed_dot(self, values: Floats) -> Floats:
+        """``self.T @ values``."""
+        product = self._sparse.transposed_dot(values)
+        return product if self._dense is None else np.vstack([product, self._dense.T @ values])
 
 
 def _groups(starts: Ints, columns: Ints, values: Floats) -> list[_Group]:

@@ -17,15 +17,19 @@ import numpy.typing as npt
 from signalbox.workflow.examples import softmax
 from signalbox.workflow.examples.background import STRANGERS
 from signalbox.workflow.examples.calibration import calibrate, reject_below
-from signalbox.workflow.examples.classifier import ExampleClassifier, signals
+from signalbox.workflow.examples.classifier import Encoding, ExampleClassifier, signals
+from signalbox.workflow.examples.encoder import Encoder
 from signalbox.workflow.examples.features import Floats, View, views
 from signalbox.workflow.examples.report import HeldOut, Report, report_of
-from signalbox.workflow.examples.sparse import SparseMatrix
+from signalbox.workflow.examples.sparse import Features, SparseMatrix
 from signalbox.workflow.examples.vectors import Row, Vocabulary
 
 Ints = npt.NDArray[np.int64]
 
 _STRENGTH: Final = 40.0
+_STRENGTH_ENCODED: Final = 20.0
+_DIRECTIONS: Final = 1536
+"""Of sentence vectors: four for each of their 384 numbers."""
 _ITERATIONS: Final = 40
 _REFINED: Final = 12
 """Steps of a model of a fold, which begins at the model of all examples less the fold's own part."""
@@ -60,13 +64,25 @@ class _Set:
 
     texts: list[str]
     views: list[tuple[View, ...]]
+    dense: Floats | None
     labels: Ints
     real: int
     folds: Ints
     """By example, the fold that it is held out in; -1 for never (the only one of its intent, or no example)."""
 
-    def take(self, rows: Ints) -> list[tuple[View, ...]]:
-        return [self.views[row] for row in rows]
+    def take(self, rows: Ints) -> "_Texts":
+        dense = None if self.dense is None else self.dense[rows]
+        return _Texts([self.views[row] for row in rows], dense)
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    views: list[tuple[View, ...]]
+    dense: Floats | None
+
+    def rows(self, vocabulary: Vocabulary) -> tuple[Features, list[Row]]:
+        rows = [vocabulary.row(text) for text in self.views]
+        return Features(_matrix(rows, len(vocabulary)), self.dense), rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +91,15 @@ class _Model:
     weights: Floats
     coefficients: Floats
 
-    def scores(self, texts: Sequence[tuple[View, ...]]) -> tuple[Floats, list[Row]]:
-        rows = [self.vocabulary.row(text) for text in texts]
-        return _matrix(rows, len(self.vocabulary)).dot(self.weights), rows
+    def scores(self, texts: _Texts) -> tuple[Floats, list[Row]]:
+        features, rows = texts.rows(self.vocabulary)
+        return features.dot(self.weights), rows
 
 
-def train(intents: Sequence[IntentExamples]) -> Trained:
-    """Learn to tell these intents apart. Intents without an example take no part.
+def train(intents: Sequence[IntentExamples], encoder: Encoder | None = None) -> Trained:
+    """Learn to tell these intents apart, by words alone or by an encoder's vectors too.
+
+    Intents without an example take no part.
 
     Raises:
         ValueError: fewer than two intents have examples.
@@ -90,20 +108,38 @@ def train(intents: Sequence[IntentExamples]) -> Trained:
     given = [intent for intent in intents if any(text.strip() for text in intent.examples)]
     if len(given) < 2:
         raise ValueError("a classifier needs two intents with examples")
-    data = _gather(given)
+    reader = _Reader(encoder)
+    data = _gather(given, reader)
     everything = np.arange(len(data.labels))
     model = _fit(data, everything, len(given))
     held = _hold_out(data, model, [intent.id for intent in given])
-    calibration = calibrate(held, _signals(model, [views(text) for text in STRANGERS]))
+    calibration = calibrate(held, _signals(model, reader.read(list(STRANGERS))))
     classifier = ExampleClassifier.quantised(
-        [intent.id for intent in given], model.vocabulary, model.weights, calibration
+        [intent.id for intent in given], model.vocabulary, model.weights, calibration, reader.encoding
     )
     recall = _left_out_recall(data, model, len(given))
     report = report_of(held, classifier, data.real, recall)
     return Trained(classifier, replace(report, seconds=round(time.monotonic() - started, 2)))
 
 
-def _gather(intents: Sequence[IntentExamples]) -> _Set:
+class _Reader:
+    """Reads texts as a model sees them."""
+
+    def __init__(self, encoder: Encoder | None) -> None:
+        self._encoder = encoder
+        self.encoding: Encoding | None = None
+        if encoder is not None:
+            width = encoder.encode(["width"]).shape[1]
+            self.encoding = Encoding(encoder.identity, width, _DIRECTIONS)
+
+    def read(self, texts: list[str]) -> _Texts:
+        dense = None
+        if self._encoder is not None and self.encoding is not None:
+            dense = self.encoding.nearness(self._encoder.encode(texts))
+        return _Texts([views(text) for text in texts], dense)
+
+
+def _gather(intents: Sequence[IntentExamples], reader: _Reader) -> _Set:
     texts: list[str] = []
     labels: list[int] = []
     folds: list[int] = []
@@ -122,7 +158,8 @@ def _gather(intents: Sequence[IntentExamples]) -> _Set:
         texts += hints
         labels += [number] * len(hints)
         folds += [-1] * len(hints)
-    return _Set(texts, [views(text) for text in texts], np.array(labels), real, np.array(folds))
+    read = reader.read(texts)
+    return _Set(texts, read.views, read.dense, np.array(labels), real, np.array(folds))
 
 
 def _fit(
@@ -130,13 +167,14 @@ def _fit(
 ) -> _Model:
     """A model of some of the texts; ``kept`` are the intents that it may name, all by default."""
     texts = data.take(rows)
-    vocabulary = Vocabulary.of(texts, 2 if data.real >= _RARE_FROM else 1)
-    matrix = _matrix([vocabulary.row(text) for text in texts], len(vocabulary))
+    vocabulary = Vocabulary.of(texts.views, 2 if data.real >= _RARE_FROM else 1)
+    features, _ = texts.rows(vocabulary)
     numbers = np.arange(classes) if kept is None else kept
     targets = (data.labels[rows][:, None] == numbers[None, :]).astype(np.float32)
     iterations = _ITERATIONS if start is None else _REFINED
-    coefficients = softmax.fit(matrix, targets, _STRENGTH, iterations, start)
-    return _Model(vocabulary, matrix.transposed_dot(coefficients), coefficients)
+    strength = _STRENGTH if texts.dense is None else _STRENGTH_ENCODED
+    coefficients = softmax.fit(features, targets, strength, iterations, start)
+    return _Model(vocabulary, features.transposed_dot(coefficients), coefficients)
 
 
 def _hold_out(data: _Set, model: _Model, names: Sequence[str]) -> list[HeldOut]:
@@ -175,7 +213,7 @@ def _left_out_recall(data: _Set, model: _Model, classes: int) -> float | None:
     return float((outside < reject_below(inside)).mean())
 
 
-def _signals(model: _Model, texts: Sequence[tuple[View, ...]]) -> list[tuple[float, float]]:
+def _signals(model: _Model, texts: _Texts) -> list[tuple[float, float]]:
     scores, rows = model.scores(texts)
     return [signals(line, row.coverage) for line, row in zip(scores, rows, strict=True)]
 

@@ -1,29 +1,42 @@
-"""The process that trains: intents as JSON on stdin; on stdout a line with the report, then the classifier.
+"""The process that trains: intents as JSON on stdin; on stdout a line of JSON, then the classifiers' bytes.
 
-``python -m signalbox.workflow.examples.worker``; it imports numpy and this package, nothing of the service.
+``python -m signalbox.workflow.examples.worker``; it imports numpy and this package, nothing of the service, and what
+an encoder needs where one is named. The line lists the classifiers: name, number of bytes, report.
 """
 
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
-from signalbox.workflow.examples.training import IntentExamples, train
+from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
+from signalbox.workflow.examples.training import IntentExamples, Trained, train
 
 _NICE: Final = 10
 
 
 def main() -> None:
-    """Train once, and give way to whoever serves meanwhile."""
+    """Train by words, and once more with an encoder where there is one; give way to whoever serves meanwhile."""
     os.nice(_NICE)
     given = json.load(sys.stdin.buffer)
     intents = [
         IntentExamples(entry["id"], tuple(entry["examples"]), entry["description"])
         for entry in given["intents"]
     ]
-    trained = train(intents)
-    sys.stdout.buffer.write(json.dumps(trained.report.as_json(), ensure_ascii=False).encode() + b"\n")
-    sys.stdout.buffer.write(trained.classifier.serialise())
+    trained: dict[str, Trained] = {"examples": train(intents)}
+    if given["encoder"] is not None:
+        try:
+            encoder = Encoder(Path(given["encoder"]))
+        except EncoderUnusable as error:
+            sys.exit(str(error))
+        trained["examples-encoded"] = train(intents, encoder)
+    parts = {name: one.classifier.serialise() for name, one in trained.items()}
+    heads = [
+        {"name": name, "bytes": len(data), "report": trained[name].report.as_json()}
+        for name, data in parts.items()
+    ]
+    sys.stdout.buffer.write(json.dumps(heads, ensure_ascii=False).encode() + b"\n" + b"".join(parts.values()))
 
 
 if __name__ == "__main__":
