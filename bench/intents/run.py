@@ -12,7 +12,8 @@ from pathlib import Path
 from sets import IntentSet, Labelled, read_folder
 
 from signalbox.common.rules import normalise
-from signalbox.workflow.examples.classifier import ExampleClassifier
+from signalbox.workflow.examples.classifier import ExampleClassifier, Ranking
+from signalbox.workflow.examples.encoder import Encoder
 from signalbox.workflow.examples.training import IntentExamples, train
 
 FEW = 10
@@ -35,22 +36,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="a part of the name of the sets to try")
+    parser.add_argument("--encoder", type=Path, help="an ONNX file of a sentence encoder")
     options = parser.parse_args()
+    encoder = None if options.encoder is None else Encoder(options.encoder)
+    how = "by words" if encoder is None else "with an encoder"
     print("| " + " | ".join(COLUMNS) + " |")
     print("|" + "---|" * len(COLUMNS), flush=True)
     for found in read_folder(options.folder):
         if options.only not in found.name:
             continue
-        _print(
-            f"{found.name}, {FEW} per intent",
-            [_measure(found, found.few(FEW, seed)) for seed in range(DRAWS)],
-        )
-        _print(f"{found.name}, all examples", [_measure(found, found.train)])
+        few = [_measure(found, found.few(FEW, seed), encoder) for seed in range(DRAWS)]
+        _print(f"{found.name}, {FEW} per intent, {how}", few)
+        _print(f"{found.name}, all examples, {how}", [_measure(found, found.train, encoder)])
 
 
-def _measure(found: IntentSet, examples: Labelled) -> tuple[float | None, ...]:
+def _measure(found: IntentSet, examples: Labelled, encoder: Encoder | None) -> tuple[float | None, ...]:
     started = time.process_time()
-    trained = train(_lessons(examples))
+    trained = train(_lessons(examples), encoder)
     took = time.process_time() - started
     data = trained.classifier.serialise()
     classifier = ExampleClassifier.load(data)
@@ -58,11 +60,11 @@ def _measure(found: IntentSet, examples: Labelled) -> tuple[float | None, ...]:
     times = []
     for text, label in found.test:
         before = time.thread_time_ns()
-        ranking = classifier.rank(normalise(text))
+        ranking = _ranked(classifier, text, encoder)
         times.append((time.thread_time_ns() - before) / 1000)
         right += ranking.intents[0] == label
         kept += ranking.in_scope
-    strange = [not classifier.rank(normalise(text)).in_scope for text in found.out_of_scope]
+    strange = [not _ranked(classifier, text, encoder).in_scope for text in found.out_of_scope]
     return (
         100 * right / len(found.test),
         100 * kept / len(found.test),
@@ -73,6 +75,12 @@ def _measure(found: IntentSet, examples: Labelled) -> tuple[float | None, ...]:
         len(data) / 1e6,
         took,
     )
+
+
+def _ranked(classifier: ExampleClassifier, text: str, encoder: Encoder | None) -> Ranking:
+    """What serving a message computes, from its text on."""
+    plain = normalise(text)
+    return classifier.rank(plain, None if encoder is None else encoder.encode([plain])[0])
 
 
 def _lessons(examples: Labelled) -> list[IntentExamples]:

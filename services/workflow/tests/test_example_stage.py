@@ -1,8 +1,10 @@
 """The stage between rules and the model: built, loaded, asked, and what it leaves to others."""
 
 import base64
+import hashlib
 import json
 
+import numpy as np
 import pytest
 from support.admin_stand_in import hash_of
 from typer.testing import CliRunner
@@ -10,11 +12,16 @@ from typer.testing import CliRunner
 from signalbox.common.cli.commands import build_cli
 from signalbox.common.errors import ValidationFailed
 from signalbox.common.rules import Re2Engine
-from signalbox.contracts.admin import BuildRequest, SnapshotDocument
+from signalbox.contracts.admin import Artefact, BuildRequest, SnapshotDocument
+from signalbox.workflow.app import create_app
 from signalbox.workflow.builders import Builders
+from signalbox.workflow.errors import EncoderMissing
 from signalbox.workflow.example_build import ExampleBuilder
+from signalbox.workflow.examples.training import IntentExamples, train
+from signalbox.workflow.matching.example_matcher import ExampleMatcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.matching.matcher import Guess, Matcher
+from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler
 
 ARRIVAL = ["when will my parcel arrive", "has my package been delivered yet", "the parcel has not arrived"]
@@ -195,3 +202,63 @@ def test_evaluate_says_what_is_missing(tmp_path):
     done = CliRunner().invoke(build_cli(), ["intents", "evaluate", str(file)])
     assert isinstance(done.exception, ValidationFailed)
     assert "two intents" in done.exception.detail
+
+
+class ByFirstLetters:
+    """Stands in for an encoder: a sentence is how often words begin with each letter."""
+
+    identity = "letters"
+
+    def encode(self, texts):
+        counts = np.array(
+            [
+                [sum(word[:1] == chr(97 + n) for word in text.lower().split()) for n in range(26)]
+                for text in texts
+            ],
+            dtype=np.float32,
+        )
+        return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-6)
+
+    def load(self):
+        return self
+
+
+def encoded(encoder):
+    lessons = [IntentExamples("arrival", tuple(ARRIVAL)), IntentExamples("refund", tuple(REFUND))]
+    data = train(lessons, encoder).classifier.serialise()
+    return Artefact(
+        name="examples-encoded",
+        builder="test",
+        platform="any",
+        media_type="application/octet-stream",
+        sha256=hashlib.sha256(data).hexdigest(),
+        data_base64=base64.b64encode(data).decode(),
+    )
+
+
+async def test_with_the_encoder_that_it_was_trained_with_a_classifier_compares_by_meaning_too():
+    by_words = (await published(config())).artefacts[0]
+    matcher = ExampleMatcher(by_words, encoded(ByFirstLetters()), ByFirstLetters())
+    alone = ExampleMatcher(by_words)
+    message = "wherever will many parcels actually"
+    assert (await matcher.rank(message)).intents[0] == "arrival"
+    assert (await matcher.rank(message)).score != (await alone.rank(message)).score
+
+
+@pytest.mark.parametrize("lacking", ["another", "unusable"])
+async def test_without_that_encoder_words_decide(lacking, caplog):
+    by_words = (await published(config())).artefacts[0]
+    encoder = ByFirstLetters()
+    artefact = encoded(encoder)
+    encoder.identity = "another"
+    if lacking == "unusable":
+        encoder.load = lambda: None
+    matcher = ExampleMatcher(by_words, artefact, encoder)
+    assert await matcher.rank(ARRIVAL[0]) == await ExampleMatcher(by_words).rank(ARRIVAL[0])
+    assert ("publish it again" in caplog.text) == (lacking == "another")
+
+
+def test_an_encoder_that_is_not_there_stops_the_start(tmp_path):
+    settings = WorkflowSettings(data=tmp_path, encoder_file=tmp_path / "none.onnx")
+    with pytest.raises(EncoderMissing):
+        create_app(settings)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from signalbox.common.errors import NotFound, ValidationFailed
+from signalbox.workflow.errors import EncoderMissing
 
 app = typer.Typer()
 intents = typer.Typer(help="How well a workflow's intents are told apart.", no_args_is_help=True)
@@ -23,6 +24,9 @@ def evaluate(
         Path,
         typer.Argument(help="A workflow as YAML or JSON, or a folder with a workflow.yaml.", exists=True),
     ],
+    encoder: Annotated[
+        Path | None, typer.Option(help="An ONNX file of a sentence encoder.", envvar="SIGNALBOX_ENCODER_FILE")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Learn from a workflow's examples, and say how that does on examples that were held out.
@@ -34,6 +38,7 @@ def evaluate(
     from signalbox.common.documents import parse
     from signalbox.common.validation import validate
     from signalbox.workflow.example_build import lessons
+    from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
     from signalbox.workflow.examples.report import as_text
     from signalbox.workflow.examples.training import IntentExamples, train
 
@@ -50,5 +55,8 @@ def evaluate(
     ]
     if len(taught) < 2:
         raise ValidationFailed("Nothing can be learned: fewer than two intents have examples.")
-    report = train(taught).report
+    try:
+        report = train(taught, None if encoder is None else Encoder(encoder)).report
+    except EncoderUnusable as error:
+        raise EncoderMissing(str(error)) from error
     print(json.dumps(report.as_json(), ensure_ascii=False, indent=2) if as_json else as_text(report))
