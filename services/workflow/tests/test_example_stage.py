@@ -262,3 +262,12 @@ def test_an_encoder_that_is_not_there_stops_the_start(tmp_path):
     settings = WorkflowSettings(data=tmp_path, encoder_file=tmp_path / "none.onnx")
     with pytest.raises(EncoderMissing):
         create_app(settings)
+
+
+async def test_an_intent_that_needs_more_than_patterns_find_is_left_to_a_model(matcher):
+    needs = config(**accepting(0.1))
+    needs["intents"][0]["parameters"]["order"]["required"] = True
+    snapshot = compiled(await published(needs))
+    assert (await matcher.by_example(snapshot, "when will order 7 arrive")).parameters == {"order": 7}
+    guess = await matcher.by_example(snapshot, "when will my parcel arrive")
+    assert (guess.likely[0], guess.best) == ("arrival", None)

@@ -84,6 +84,9 @@ class Matcher:
             return Guess(ranking.intents)
         intent = next(entry for entry in snapshot.config.intents if entry.id == ranking.intents[0])
         parameters = snapshot.rules.parameters(intent, text, {})
+        if any(declared.required and name not in parameters for name, declared in intent.parameters.items()):
+            # A model may find in the message what no pattern does.
+            return Guess(ranking.intents)
         best = Decided("example", intent, round(ranking.score, 4), parameters, _since(started))
         return best if ranking.score >= accept else Guess(ranking.intents, best)
 
