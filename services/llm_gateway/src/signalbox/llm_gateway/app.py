@@ -38,6 +38,7 @@ from signalbox.llm_gateway.caching.idempotency import (
 )
 from signalbox.llm_gateway.caching.kept import KeptAnswers
 from signalbox.llm_gateway.caching.rules import CacheRules
+from signalbox.llm_gateway.caching.semantic import Embed, SemanticAnswers
 from signalbox.llm_gateway.caching.sharing import SharedCalls
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
@@ -91,8 +92,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     platform = platform or Platform.from_settings(settings)
     authenticator = platform.authenticator("llm_gateway")
     feed = _feed(settings, platform, authenticator)
-    database = platform.database("llm_gateway")
-    metrics = Metrics("llm_gateway")
+    database, metrics = platform.database("llm_gateway"), Metrics("llm_gateway")
     policies = _policies(settings, database, authenticator)
     limits = _limits(settings, database, metrics, policies.source.current)
     ledger = _ledger(settings, database, limits.admission)
@@ -100,10 +100,10 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     catalog = _catalog(settings, http, credentials)
     prices, tracer = policies.prices, platform.tracing.tracer("llm_gateway")
     planner = _planner(settings, catalog, prices, metrics)
-    caching = _caching(
-        settings, database, platform.cache, _attempts(settings, catalog, http, credentials, prices)
-    )
+    attempts = _attempts(settings, catalog, http, credentials, prices)
     observed = _observed(limits.admission, catalog, ledger, metrics)
+    embed = ModelCalls(planner, prices, observed, ledger, tracer, attempts).embed
+    caching = _caching(settings, database, platform.cache, attempts, embed)
     calls = ModelCalls(planner, prices, observed, ledger, tracer, caching.answering)
     responses = _responses(settings, database, calls)
 
@@ -272,7 +272,7 @@ async def _running(caching: _CachingParts) -> AsyncIterator[None]:
 
 
 def _caching(
-    settings: GatewaySettings, database: Database, cache: Cache, attempts: Attempts
+    settings: GatewaySettings, database: Database, cache: Cache, attempts: Attempts, embed: Embed
 ) -> _CachingParts:
     repository = IdempotencyRepository(database, f"llm_gateway-{secrets.token_hex(8)}")
     calls = IdempotentCalls(
@@ -288,7 +288,8 @@ def _caching(
     )
     kept, shared = KeptAnswers(cache), SharedCalls()
     rules = CacheRules(settings.gateway_file().caches)
-    answering = CachedAnswering(attempts, rules, kept, shared, now_ms)
+    semantic = SemanticAnswers(kept, embed, now_ms)
+    answering = CachedAnswering(attempts, rules, kept, shared, semantic, now_ms)
     return _CachingParts(answering, kept, shared, calls, keeper)
 
 

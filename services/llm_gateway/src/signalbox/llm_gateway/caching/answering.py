@@ -19,7 +19,8 @@ from signalbox.llm_gateway.caching.capture import (
 from signalbox.llm_gateway.caching.kept import Entry, KeptAnswers
 from signalbox.llm_gateway.caching.keys import answer_key
 from signalbox.llm_gateway.caching.replay import replayed_events
-from signalbox.llm_gateway.caching.rules import MAX_ENTRY_BYTES, CacheRule, CacheRules
+from signalbox.llm_gateway.caching.rules import MAX_ENTRY_BYTES, CacheRule, CacheRules, SemanticRule
+from signalbox.llm_gateway.caching.semantic import Question, SemanticAnswers
 from signalbox.llm_gateway.caching.sharing import SharedCalls
 from signalbox.llm_gateway.call import Answering, Call
 from signalbox.llm_gateway.records import CachedBy
@@ -40,6 +41,13 @@ class _Wanted:
     ttl_s: int
     max_bytes: int
     coalesce: bool
+    semantic: SemanticRule | None = None
+    question: Question | None = None
+
+    @property
+    def kept_s(self) -> int:
+        """Seconds for which an entry is of use, to the same request or to others."""
+        return max(self.ttl_s, self.semantic.ttl_s if self.question and self.semantic else 0)
 
 
 class CachedAnswering:
@@ -51,12 +59,14 @@ class CachedAnswering:
         rules: CacheRules,
         kept: KeptAnswers,
         shared: SharedCalls,
+        semantic: SemanticAnswers,
         clock: Callable[[], int],
     ) -> None:
         self._next = following
         self._rules = rules
         self._kept = kept
         self._shared = shared
+        self._semantic = semantic
         self._clock = clock
 
     async def answer(self, call: Call) -> WholeAnswer | StreamedAnswer:
@@ -64,21 +74,35 @@ class CachedAnswering:
         wanted = _wanted(call, self._rules.of(call.body.model))
         if wanted is None:
             return await self._next.answer(call)
-        entry = await self._found(call, wanted)
+        entry = await self._entry(call, wanted.key, wanted.ttl_s)
         if entry is not None:
             return _again(call, entry, "exact")
+        if wanted.semantic is not None:
+            wanted, entry = await self._similar(call, wanted, wanted.semantic)
+            if entry is not None:
+                return _again(call, entry, "semantic")
         return _labelled(await self._made(call, wanted), "miss")
 
-    async def _found(self, call: Call, wanted: _Wanted) -> Entry | None:
+    async def _entry(self, call: Call, key: str, ttl_s: int) -> Entry | None:
+        """What is kept under a key, unless it is older than ``ttl_s`` or than the caller wants."""
         wishes = call.caller.wishes
-        if not wanted.ttl_s or not wishes.read:
+        if not ttl_s or not wishes.read:
             return None
-        written = await self._kept.get(wanted.key)
+        written = await self._kept.get(key)
         entry = None if written is None else Entry.read(written)
         if entry is None:
             return None
-        age_ms = self._clock() - entry.made_at
-        return entry if wishes.max_age_s is None or age_ms <= wishes.max_age_s * 1000 else None
+        oldest_s = ttl_s if wishes.max_age_s is None else min(ttl_s, wishes.max_age_s)
+        return entry if self._clock() - entry.made_at <= oldest_s * 1000 else None
+
+    async def _similar(self, call: Call, wanted: _Wanted, rule: SemanticRule) -> tuple[_Wanted, Entry | None]:
+        """The answer to a question that means the same; and what is wanted, with the question that is asked."""
+        question = await self._semantic.question(call, rule)
+        if question is None:
+            return wanted, None
+        key = await self._semantic.find(question, rule)
+        entry = None if key is None else await self._entry(call, key, rule.ttl_s)
+        return replace(wanted, question=question), entry
 
     async def _made(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
         """The answer of the next step, or that of an identical call which is under way."""
@@ -91,7 +115,7 @@ class CachedAnswering:
     async def _kept_answer(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
         """The answer of the next step, which is kept if it may be. A stream tells its usage."""
         answer = await self._next.answer(asking_usage(call))
-        if not wanted.ttl_s or not call.caller.wishes.write:
+        if not wanted.kept_s or not call.caller.wishes.write:
             return answer
         if isinstance(answer, WholeAnswer):
             completion = completion_in(answer)
@@ -108,7 +132,9 @@ class CachedAnswering:
     def _keep(self, call: Call, wanted: _Wanted, completion: Json, body: bytes) -> None:
         if len(body) <= wanted.max_bytes and may_be_kept(call, completion):
             entry = Entry(self._clock(), body, call.account.emulated)
-            self._kept.put(wanted.key, entry.written(), wanted.ttl_s)
+            self._kept.put(wanted.key, entry.written(), wanted.kept_s)
+            if wanted.question is not None and wanted.semantic is not None:
+                self._semantic.add(wanted.question, wanted.semantic, wanted.key)
 
 
 def _wanted(call: Call, rule: CacheRule | None) -> _Wanted | None:
@@ -119,12 +145,13 @@ def _wanted(call: Call, rule: CacheRule | None) -> _Wanted | None:
         ttl_s = min(wishes.max_age_s or 0, MAX_ASKED_TTL_S)
     # Who wants no kept answer wants none of another call's either, unless it says so.
     coalesce = wishes.coalesce or (rule is not None and rule.coalesce and wishes.read and wishes.write)
-    if not ttl_s and not coalesce:
+    semantic = None if rule is None or not wishes.read or not wishes.write else rule.semantic
+    if not ttl_s and not coalesce and semantic is None:
         return None
     key = answer_key(call)
     if key is None:
         return None
-    return _Wanted(key, ttl_s, MAX_ENTRY_BYTES if rule is None else rule.max_bytes, coalesce)
+    return _Wanted(key, ttl_s, MAX_ENTRY_BYTES if rule is None else rule.max_bytes, coalesce, semantic)
 
 
 def _again(call: Call, entry: Entry, cached: CachedBy) -> WholeAnswer | StreamedAnswer:

@@ -4,10 +4,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import orjson
 
 from signalbox.common.cache import Cache, CacheUnavailable, StoredValue
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
@@ -59,25 +62,34 @@ class KeptAnswers:
 
     async def get(self, key: str) -> bytes | None:
         """What is kept under a key."""
-        found: list[bytes | None] = await self.get_many([key])
-        return found[0]
+        return await self._read(lambda: self._cache.values.get(key), None)
 
-    async def get_many(self, keys: list[str]) -> list[bytes | None]:
-        """What is kept under keys, in one round trip."""
-        if not self.away:
-            try:
-                async with asyncio.timeout(ANSWER_S):
-                    return await self._cache.values.get_many(keys)
-            except (TimeoutError, CacheUnavailable) as error:
-                self._lose(error)
-        return [None] * len(keys)
+    async def follow(self, log: str, after: int) -> list[tuple[int, bytes]]:
+        """The entries of a log behind the one numbered ``after``."""
+        return await self._read(lambda: self._cache.logs.read(log, after), [])
 
     def put(self, key: str, value: bytes, ttl_s: int) -> None:
         """Keep it; returns at once, and it can be read soon after."""
-        if self.away or len(self._writes) >= MAX_WRITES or ttl_s < 1:
-            return
         stored = StoredValue(key, value, ttl_s * 1000)
-        task = asyncio.create_task(self._tried(lambda: self._cache.values.put(stored)))
+        self._write(lambda: self._cache.values.put(stored))
+
+    def append(self, log: str, number: int, entry: bytes, ttl_s: int) -> None:
+        """Keep the entry ``number`` of a log, unless another has that number; returns at once."""
+        self._write(lambda: self._cache.logs.append(log, number, [entry], ttl_s * 1000))
+
+    async def _read(self, read: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        if not self.away:
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    return await read()
+            except (TimeoutError, CacheUnavailable) as error:
+                self._lose(error)
+        return otherwise
+
+    def _write(self, write: Callable[[], Awaitable[None]]) -> None:
+        if self.away or len(self._writes) >= MAX_WRITES:
+            return
+        task = asyncio.create_task(self._tried(write))
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
 

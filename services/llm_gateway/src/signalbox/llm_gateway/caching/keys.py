@@ -39,8 +39,39 @@ def answer_key(call: Call) -> str | None:
     None for a body that two readers may understand differently.
     """
     canonical = canonical_form(call.body.raw)
-    if canonical is None:
+    return None if canonical is None else _key("llm-answer", call, canonical)
+
+
+def namespace_of(call: Call) -> tuple[str, str] | None:
+    """What calls have in common that differ in the text of their last message only, and that text.
+
+    None for a call whose last message is no text of the user's, or that may call tools.
+    """
+    fields = call.body.fields
+    messages = fields.get("messages")
+    if call.operation != "chat/completions" or not messages or fields.get("tools") or fields.get("functions"):
         return None
+    text = _text_of(messages[-1])
+    members = None if text is None else _members(call.body.raw)
+    if text is None or members is None:
+        return None
+    members["messages"][-1]["content"] = None
+    return _key("llm-semantic", call, _written(members, WITHOUT_EFFECT)), text
+
+
+def _text_of(message: Any) -> str | None:
+    if not isinstance(message, dict) or message.get("role") != "user":
+        return None
+    content = message.get("content")
+    if isinstance(content, list) and all(
+        isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str)
+        for part in content
+    ):
+        content = "\n".join(part["text"] for part in content)
+    return content if isinstance(content, str) and content.strip() else None
+
+
+def _key(kind: str, call: Call, canonical: bytes) -> str:
     circumstances = {
         "operation": call.operation,
         # Bodies that were translated lose different members on the way to a provider.
@@ -50,17 +81,26 @@ def answer_key(call: Call) -> str | None:
     }
     digest = hashlib.sha256(json.dumps(circumstances, sort_keys=True).encode())
     digest.update(b"\0" + canonical)
-    return key("llm-answer", call.caller.principal.tenant, call.body.model, digest.hexdigest())
+    return key(kind, call.caller.principal.tenant, call.body.model, digest.hexdigest())
 
 
 def canonical_form(raw: bytes, without: frozenset[str] = WITHOUT_EFFECT) -> bytes | None:
     """A JSON object with its members in order and without those named; None when it has no single meaning."""
+    members = _members(raw)
+    return None if members is None else _written(members, without)
+
+
+def _members(raw: bytes) -> dict[str, Any] | None:
     try:
-        fields = json.loads(raw, object_pairs_hook=_unambiguous)
-        left = {name: value for name, value in fields.items() if name not in without}
-        return json.dumps(left, sort_keys=True, separators=(",", ":")).encode()
+        members = json.loads(raw, object_pairs_hook=_unambiguous)
     except (_Ambiguous, RecursionError, ValueError):
         return None
+    return members if isinstance(members, dict) else None
+
+
+def _written(members: dict[str, Any], without: frozenset[str]) -> bytes:
+    left = {name: value for name, value in members.items() if name not in without}
+    return json.dumps(left, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
