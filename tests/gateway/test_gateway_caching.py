@@ -1,5 +1,7 @@
 """Answers that are given again: to whom, in which form, at what cost, and what they must not be given for."""
 
+import contextlib
+
 import httpx
 import openai
 import pytest
@@ -35,11 +37,12 @@ def key_of(tenant, subject="key:1"):
 def start_caching(start_gateway, provider, tmp_path):
     """Starts gateways that keep the answers of ``alias``, and of what else the rules say."""
 
-    def start(*rules, **settings):
+    def start(*rules, sections=None, **settings):
         file = tmp_path / "gateway.yaml"
         declared = [
             deployment(provider),
             deployment(provider, "plain"),
+            deployment(provider, "backup", upstream_model="fake-small"),
             deployment(
                 provider,
                 "fake-embedding",
@@ -49,7 +52,11 @@ def start_caching(start_gateway, provider, tmp_path):
         ]
         file.write_text(
             yaml.safe_dump(
-                {"deployments": declared, "caches": list(rules) or [{"model": "alias", "ttl_s": 60}]}
+                {
+                    "deployments": declared,
+                    "caches": list(rules) or [{"model": "alias", "ttl_s": 60}],
+                    **(sections or {}),
+                }
             )
         )
         return start_gateway(llm_deployments_file=file, **settings)
@@ -353,3 +360,30 @@ def test_the_gateways_errors_are_the_sdks_own(caching, provider):
         caching.client().chat.completions.create(model="alias", messages=ASK)
     provider.script([])
     assert cached(post(caching)) == "miss"
+
+
+def test_a_hit_takes_a_slot_and_frees_it(start_caching, provider):
+    gateway = start_caching(sections={"limits": [{"name": "one", "of": "tenant", "parallel": 1}]})
+    for streamed in (False, True):
+        assert [cached(post(gateway, stream=streamed)) for _ in range(3)][1:] == ["hit", "hit"]
+    provider.script([{"fault": "hang"}])
+    with httpx.Client() as client, contextlib.suppress(httpx.TimeoutException):
+        client.post(
+            f"{gateway.url}/llm/v1/chat/completions", json={"model": "plain", "messages": ASK}, timeout=0.3
+        )
+    provider.wait_until(lambda seen: seen[-1].disconnected)
+    wait_for(lambda: post(gateway).status_code == 200)
+
+
+def test_what_a_fallback_model_answered_is_not_kept_under_the_name_of_the_other(start_caching, provider):
+    gateway = start_caching(
+        sections={"models": [{"name": "alias", "max_attempts": 1, "fallbacks": ["backup"]}]}
+    )
+    provider.script([{"match": {"model": "fake-model"}, "fault": {"status": 503}}])
+    for streamed in (False, True):
+        answer = post(gateway, stream=streamed)
+        assert (answer.status_code, cached(answer)) == (200, "miss")
+        assert '"backup"' in answer.text
+    provider.script([])
+    answer = post(gateway)
+    assert (cached(answer), answer.json()["model"]) == ("miss", "alias")

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import orjson
 import pytest
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -5,10 +7,12 @@ from openai.types.chat import ChatCompletionChunk
 
 from signalbox.llm_gateway.caching.assembly import Assembly
 from signalbox.llm_gateway.caching.capture import for_listener
-from signalbox.llm_gateway.caching.keys import canonical_form
+from signalbox.llm_gateway.caching.keys import answer_key, canonical_form
 from signalbox.llm_gateway.caching.replay import replayed_events
 from signalbox.llm_gateway.caching.vectors import Vector, nearest
 from signalbox.llm_gateway.caching.wishes import NO_WISHES, CacheWishes
+from signalbox.llm_gateway.messages.body import MessagesBody
+from signalbox.llm_gateway.protocol import RequestBody
 
 LOGPROB = {"token": "a", "logprob": -0.1, "bytes": [97], "top_logprobs": []}
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
@@ -167,6 +171,33 @@ def test_a_canonical_form_knows_no_order_keeps_every_digit_and_has_one_meaning()
     assert canonical_form(b'{"a":1,"b":{"stream":true}}') != canonical_form(b'{"a":1,"b":{}}')
     assert canonical_form(b'{"a":{"b":1,"b":2}}') is None
     assert canonical_form(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}") is None
+
+
+def asked(
+    raw=b'{"model":"m","messages":[]}', tenant="acme", cap=None, deployments=("a", "b"), kind=RequestBody
+):
+    """As much of a call as its key is made of."""
+    return SimpleNamespace(
+        body=kind(raw, {}, "m"),
+        operation="chat/completions",
+        output_cap=cap,
+        plan=SimpleNamespace(deployments=[SimpleNamespace(name=name) for name in deployments]),
+        caller=SimpleNamespace(principal=SimpleNamespace(tenant=tenant)),
+    )
+
+
+def test_a_key_is_of_the_tenant_the_protocol_the_deployments_and_the_callers_cap():
+    key = answer_key(asked())
+    assert key == answer_key(asked(deployments=("b", "a")))
+    others = [
+        asked(tenant="rival"),
+        asked(cap=5),
+        asked(cap=6),
+        asked(deployments=("a",)),
+        asked(kind=MessagesBody),
+    ]
+    assert len({key, *map(answer_key, others)}) == 6
+    assert key.startswith("llm-answer:acme:m:")
 
 
 @pytest.mark.parametrize(

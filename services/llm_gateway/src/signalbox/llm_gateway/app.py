@@ -87,8 +87,7 @@ _LOG = logging.getLogger(__name__)
 
 def create_app(settings: GatewaySettings | None = None, platform: Platform | None = None) -> FastAPI:
     """The gateway as an ASGI app; with a ``platform`` as one of several services in a process."""
-    settings = settings or GatewaySettings()
-    own = platform is None
+    settings, own = settings or GatewaySettings(), platform is None
     platform = platform or Platform.from_settings(settings)
     authenticator = platform.authenticator("llm_gateway")
     feed = _feed(settings, platform, authenticator)

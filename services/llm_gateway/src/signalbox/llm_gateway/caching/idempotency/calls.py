@@ -183,8 +183,9 @@ class IdempotentCalls:
                     reply = await self._claimed(name, turn, request_hash)
                 except BaseException as error:
                     self._leave(name, turn, None)
-                    if not isinstance(error, IdempotencyKeyReused):
-                        # The key may be this turn's without its knowing.
+                    if isinstance(error, asyncio.CancelledError):
+                        # The key may be this turn's without its knowing. (A database that is away has no time for
+                        # this; a claim that nobody stands for is taken for dead soon.)
                         self._spawn(self._written(name, turn, None))
                     raise
                 if reply is None:
