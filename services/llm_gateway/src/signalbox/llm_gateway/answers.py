@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Protocol, Self
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.accounting import CallAccount
 
 
-@dataclass(slots=True)
+@record
 class WholeAnswer:
     """Body and headers of a 200 answer."""
 

@@ -1,9 +1,9 @@
 """One model call on its way, and the steps that it goes through."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from signalbox.common.context import Deadline
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.llm_gateway.accounting import CallAccount
@@ -18,7 +18,7 @@ from signalbox.llm_gateway.records import Labels
 from signalbox.llm_gateway.routing.plan import Plan
 
 
-@dataclass(slots=True)
+@record
 class Caller:
     """Who calls, why, and until when (None: as long as the deployment allows)."""
 
@@ -33,7 +33,7 @@ class Caller:
         return self.principal.may(Scope.SERVICE)
 
 
-@dataclass(slots=True)
+@record
 class Call:
     """One admitted call: what is asked, by whom, who may answer it, and the books that are kept of it."""
 

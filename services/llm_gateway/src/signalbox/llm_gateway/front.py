@@ -2,10 +2,10 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.llm_gateway.answers import ByteStream, StreamedAnswer, WholeAnswer
@@ -24,7 +24,7 @@ _JSON = {"content-type": "application/json"}
 _EVENTS = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 
 
-@dataclass(slots=True)
+@record
 class ModelRequest:
     """A model call as HTTP brought it; header names are lower-case, ``body`` is whole."""
 
@@ -34,7 +34,7 @@ class ModelRequest:
     body: bytes
 
 
-@dataclass(slots=True)
+@record
 class ModelResponse:
     """What HTTP has to send: a whole body, or a stream, which must be closed wherever it ends."""
 

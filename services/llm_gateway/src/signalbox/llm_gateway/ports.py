@@ -2,16 +2,16 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.records import LedgerCall
 
 Operation = Literal["chat/completions", "embeddings"]
 
 
-@dataclass(slots=True)
+@record
 class UpstreamRequest:
     """One attempt: ``body`` is a request in OpenAI's protocol that already names the provider's model."""
 
@@ -22,7 +22,7 @@ class UpstreamRequest:
     """Seconds for the whole attempt, streams included."""
 
 
-@dataclass(slots=True)
+@record
 class UpstreamAnswer:
     """A whole answer in OpenAI's protocol; header names are lower-case."""
 
@@ -31,7 +31,7 @@ class UpstreamAnswer:
     body: bytes
 
 
-@dataclass(slots=True)
+@record
 class UpstreamStream:
     """An answer whose body is read as it comes. An error answer is read with ``read``.
 

@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, get_args
 from urllib.parse import unquote
 
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import key_id_of
 from signalbox.llm_gateway.errors import MalformedCall
@@ -26,7 +27,7 @@ _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MAX_LABEL = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Labels:
     """Where a call comes from, as its caller says."""
 
@@ -65,7 +66,7 @@ _NO_LABELS = Labels()
 _LABELS = (names.WORKFLOW_ID, names.SESSION_ID, names.SKILL_ID, names.PURPOSE, names.USER_ID)
 
 
-@dataclass(slots=True)
+@record
 class LedgerAttempt:
     """One attempt at one provider. ``cost_pico`` is None where the deployment has no price."""
 
@@ -82,7 +83,7 @@ class LedgerAttempt:
     latency_ms: int
 
 
-@dataclass(slots=True)
+@record
 class LedgerCall:
     """One call. Tokens and cost are the sums of its attempts'.
 

@@ -1,10 +1,10 @@
 """The port of what counts: all demands of a call are met at once, or none is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 
 NEVER_MS = -1
@@ -28,7 +28,7 @@ class Answer(Enum):
     """Budgets are being counted anew after what counts was emptied."""
 
 
-@dataclass(slots=True)
+@record
 class Verdict:
     """The answer to a reservation. ``over`` are granted soft budgets that are exceeded now."""
 
@@ -38,7 +38,7 @@ class Verdict:
     over: tuple[int, ...] = ()
 
 
-@dataclass(slots=True)
+@record
 class Amounts:
     """What a call uses: tokens, and 10^-9 units of money, rounded up."""
 
@@ -46,7 +46,7 @@ class Amounts:
     nano: int
 
 
-@dataclass(slots=True)
+@record
 class Used:
     """What a call used in all, and the tokens of each of its extensions."""
 

@@ -1,16 +1,16 @@
 """What a call asks before it is made, and gives back after it."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from signalbox.common.context import Deadline
+from signalbox.common.record import record
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.records import Labels, LedgerCall
 
 
-@dataclass(slots=True)
+@record
 class Opening:
     """A call that asks to be admitted: who makes it, for what, and what it may use at most."""
 

@@ -1,13 +1,13 @@
 """The chat request that a call to ``/v1/messages`` became, in the words that each provider knows."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.protocol import Extensions
 from signalbox.llm_gateway.translation.body import WrittenBody
 
 
-@dataclass(slots=True)
+@record
 class MessagesBody(WrittenBody):
     """A chat request with what Anthropic's protocol has beyond OpenAI's, where the provider knows it."""
 

@@ -6,9 +6,9 @@ and its escapes are counted too, which covers what providers add for each messag
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money.prices import Terms
 from signalbox.llm_gateway.protocol import RequestBody, Tokens, estimated_tokens
@@ -20,7 +20,7 @@ _MAX_CHOICES = 128
 """What OpenAI's API allows for ``n``; a larger one is refused by the provider."""
 
 
-@dataclass(slots=True)
+@record
 class Asked:
     """How large a request is, whatever answers it.
 
@@ -38,7 +38,7 @@ class Asked:
     """Whether the output is text alone."""
 
 
-@dataclass(slots=True)
+@record
 class WorstCase:
     """Of one attempt at the dearest deployment that may answer.
 

@@ -1,11 +1,11 @@
 """The body of a model call: what the gateway must know of it, and the bytes that go on."""
 
 import re
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.errors import MalformedCall
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members, replace_text
 
@@ -17,7 +17,7 @@ COMMON_EXTENSIONS: Extensions = frozenset({"max_tokens"})
 _MODEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
-@dataclass(slots=True)
+@record
 class RequestBody:
     """A chat or embeddings request as it came: ``raw`` bytes, and ``fields`` read from them, never changed."""
 

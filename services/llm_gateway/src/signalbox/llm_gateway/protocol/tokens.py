@@ -9,15 +9,17 @@ DeepSeek counts cached input as ``prompt_cache_hit_tokens``. xAI's ``completion_
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, Self
+
+from signalbox.common.record import record
 
 _BYTES_PER_TOKEN = 4
 _ANTHROPIC_READ = "cache_read_input_tokens"
 _ANTHROPIC_WRITTEN = "cache_creation_input_tokens"
 
 
-@dataclass(slots=True)
+@record
 class Tokens:
     """Tokens of one attempt. ``input`` and ``output`` are totals; the other kinds are parts of them."""
 

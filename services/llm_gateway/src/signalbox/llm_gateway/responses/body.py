@@ -1,8 +1,8 @@
 """The chat request that a response asks for, in the words that each provider knows."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.protocol import Extensions
 from signalbox.llm_gateway.translation.body import WrittenBody
 
@@ -10,7 +10,7 @@ OPENAI_ONLY = ("prompt_cache_key", "safety_identifier", "service_tier", "verbosi
 """Members of both of OpenAI's APIs that other providers refuse or do not know."""
 
 
-@dataclass(slots=True)
+@record
 class ResponsesBody(WrittenBody):
     """A chat request with what OpenAI's own API has beyond what its protocol means elsewhere."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from signalbox.common.context import Deadline
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.llm_gateway.errors import AllCoolingDown, LimitExceeded, ProviderRefused
 from signalbox.llm_gateway.routing.failures import Failure, Then, failure_of
 from signalbox.llm_gateway.routing.health import Clock
@@ -18,7 +19,7 @@ _LONGEST_BACKOFF_S = 10.0
 _RETRY_AFTER_JITTER = 0.1
 
 
-@dataclass(slots=True)
+@record
 class Turn:
     """Whose turn it is, as a deployment of ``group``'s model, and after how many seconds."""
 

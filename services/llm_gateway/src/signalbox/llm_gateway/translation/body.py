@@ -1,14 +1,14 @@
 """Chat requests that the gateway writes itself."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.protocol import COMMON_EXTENSIONS, Extensions, RequestBody, cap_name
 
 
-@dataclass(slots=True)
+@record
 class WrittenBody(RequestBody):
     """A chat request with all that was asked for; what a provider does not know is left out on the way to it.
 
