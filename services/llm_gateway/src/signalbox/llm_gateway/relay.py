@@ -98,6 +98,12 @@ class StreamRelay:
             return b""
         if not isinstance(chunk, dict):
             return block
+        text = self._only_text(chunk)
+        if text is not None:
+            # Nearly every event of a stream is one more piece of text.
+            if text:
+                self._attempt.received(len(text) if text.isascii() else len(text.encode()))
+            return self._edited(block, data, chunk)
         error = refusal_in(chunk, self._name)
         if error is not None:
             raise error
@@ -132,6 +138,22 @@ class StreamRelay:
         self.done = True
         return DONE
 
+    def _only_text(self, chunk: dict[str, Any]) -> str | None:
+        """The text of a chunk that adds nothing but text to the one choice of an answer that has begun."""
+        if not self.began or self.sent is not None or chunk.get("usage") or chunk.get("error"):
+            return None
+        choices = chunk.get("choices")
+        if choices.__class__ is not list or len(choices) != 1:
+            return None
+        choice = choices[0]
+        if choice.__class__ is not dict or choice.get("finish_reason") is not None:
+            return None
+        delta = choice.get("delta")
+        if delta.__class__ is not dict or len(delta) != 1 or choice.get("index") not in self._begun_choices:
+            return None
+        text = delta.get("content")
+        return text if text.__class__ is str else None
+
     def _read_choices(self, choices: Any) -> None:
         if not isinstance(choices, list):
             return
@@ -150,6 +172,8 @@ class StreamRelay:
                 self._attempt.received(size)
 
     def _edited(self, block: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
+        if self._rename is None and self._cost is None:
+            return block
         edited = data
         if self._rename is not None:
             model = chunk.get("model")

@@ -21,7 +21,11 @@ class EventBlocks:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The events that ``chunk`` completes, byte for byte."""
-        buffer = self._rest + chunk
+        buffer = self._rest + chunk if self._rest else chunk
+        if b"\r" not in buffer:
+            # As nearly all providers send it.
+            *blocks, self._rest = buffer.split(b"\n\n")
+            return [block + b"\n\n" for block in blocks]
         blocks = []
         position = 0
         for blank in _BLANK_LINE.finditer(buffer):
@@ -38,7 +42,7 @@ class EventBlocks:
 
 def data_of(block: bytes) -> bytes | None:
     """The data of an event; None when it has none (a comment, as some providers send to keep the line open)."""
-    if block.startswith(b"data:") and block.count(b"data:") == 1:
+    if block.startswith(b"data:") and block.find(b"\n", 0, -2) < 0 and b"\r" not in block:
         return block[5:].strip()
     lines = [line[5:].strip() for line in block.splitlines() if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
