@@ -62,6 +62,8 @@ class ModelFront:
             caller = caller_of(request.headers, request.principal)
             if request.operation == "chat/completions":
                 body.check_chat()
+            if names.IDEMPOTENCY_KEY not in request.headers:
+                return answered(await self._made(request.operation, body, caller))
             asked = repeatable(request.headers, caller, request.operation, body.raw)
             return answered(
                 await self._once.answer(asked, lambda: self._made(request.operation, body, caller))

@@ -130,12 +130,7 @@ def run_app(
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            # What a start makes lives as long as the process: the collector need not look at it, now or again.
-            gc.freeze()
-            gc.enable()
-            # What a request makes is freed by its reference counts; looking for cycles after every 700 objects, as is
-            # the default, took a twelfth of a model call's time.
-            gc.set_threshold(_COLLECT_AFTER, 20, 20)
+            _collect_less()
             if self.started:
                 loop = asyncio.get_running_loop()
                 loop.call_later(_IDLE_S, loop.run_in_executor, None, _load_late, services)
@@ -162,6 +157,16 @@ def run_app(
         if app_inside.refusal is not None:
             raise app_inside.refusal from None
         raise
+
+
+def _collect_less() -> None:
+    """Keep the collector from what it would find nothing in."""
+    # What a start makes lives as long as the process: the collector need not look at it, now or again.
+    gc.freeze()
+    gc.enable()
+    # What a request makes is freed by its reference counts; looking for cycles after every 700 objects, as is the
+    # default, took a twelfth of a model call's time.
+    gc.set_threshold(_COLLECT_AFTER, 20, 20)
 
 
 def _load_late(services: "Sequence[FastAPI]") -> None:
