@@ -5,6 +5,7 @@ import pytest
 from opentelemetry import trace
 
 from signalbox.llm_gateway.accounting import AttemptAccount
+from signalbox.llm_gateway.admission import NO_SLOT
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.protocol import EventBlocks
 from signalbox.llm_gateway.relay import StreamRelay
@@ -17,7 +18,7 @@ def relay(upstream_model="real", **options):
         provider="openai-compatible",
         base_url="http://127.0.0.1:1/v1",
     )
-    account = AttemptAccount(1, deployment, None, 10, trace.INVALID_SPAN)
+    account = AttemptAccount(1, deployment, None, 10, trace.INVALID_SPAN, NO_SLOT)
     return StreamRelay(account, model="alias", wants_usage=False, **options), account
 
 
