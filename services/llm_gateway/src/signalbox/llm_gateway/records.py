@@ -47,8 +47,8 @@ class Labels:
         Raises:
             MalformedCall: there is no such purpose.
         """
-        if not any(name in headers for name in _LABELS):
-            return _NO_LABELS
+        if _LABELS.isdisjoint(headers):
+            return NO_LABELS
 
         def label(name: str) -> str | None:
             return storable(unquote(headers.get(name, ""))) or None
@@ -62,8 +62,10 @@ class Labels:
         )
 
 
-_NO_LABELS = Labels()
-_LABELS = (names.WORKFLOW_ID, names.SESSION_ID, names.SKILL_ID, names.PURPOSE, names.USER_ID)
+NO_LABELS = Labels()
+_LABELS = frozenset(
+    (names.WORKFLOW_ID, names.SESSION_ID, names.SKILL_ID, names.PURPOSE, names.USER_ID)
+)
 
 
 @record
