@@ -1,5 +1,6 @@
 """Our gateway as an operator would run it: keys, limits, budgets and the ledger on, on PostgreSQL and Redis."""
 
+import http.client
 import subprocess
 import time
 from collections.abc import Iterator
@@ -26,17 +27,20 @@ from signalbox_local.system import signalbox_command
 NAME = "signalbox"
 _PLENTY = 10**9
 _LEDGER_S = 20.0
+_COUNTED = ("requests", "tokens", "budget")
+"""Words in the names of Redis's keys for limits that are counted over time, and for budgets."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Stores:
-    """Where the gateway keeps its rows and its counters."""
+class _Books:
+    """What a gateway's run has to show for itself: rows, counters, and its own account of what it counted."""
 
     database_url: str
     redis: RedisServer
+    port: int
 
     def check(self, answered: int, sent: int) -> list[str]:
-        """What is wrong with the books after a run, in sentences: each call has its row, and limits were counted."""
+        """What is wrong with the books after a run, in sentences: each call has its row and was counted."""
         deadline = time.monotonic() + _LEDGER_S
         with psycopg.connect(self.database_url, autocommit=True) as connection:
             while (rows := self._rows(connection)) < answered and time.monotonic() < deadline:
@@ -44,10 +48,32 @@ class _Stores:
         found = []
         if not answered <= rows <= sent:
             found.append(f"{answered} calls were answered and {sent} sent, but the ledger has {rows} rows")
+        counted, uncounted = self._admitted("yes"), self._admitted("no")
+        if counted < answered or uncounted:
+            found.append(
+                f"of {answered} calls, {counted:.0f} were counted against limits and budgets and {uncounted:.0f} "
+                "admitted uncounted"
+            )
         with redis.Redis.from_url(self.redis.url) as client:
-            if client.dbsize() == 0:
-                found.append("Redis is empty: no limit and no budget was counted in this run")
+            found += [f"Redis counted no {kind}" for kind in _COUNTED if not self._has_any(client, kind)]
         return found
+
+    def _admitted(self, counted: str) -> float:
+        """Calls that the gateway says it has admitted, counted or not."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=10)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        prefix = f'signalbox_llm_admitted_total{{counted="{counted}"}} '
+        return next(
+            (float(line[len(prefix) :]) for line in text.splitlines() if line.startswith(prefix)), 0.0
+        )
+
+    @staticmethod
+    def _has_any(client: redis.Redis, kind: str) -> bool:
+        return next(client.scan_iter(f"*{kind}*", count=1000), None) is not None
 
     @staticmethod
     def _rows(connection: psycopg.Connection[tuple[int]]) -> int:
@@ -75,13 +101,7 @@ def _gateway_file(place: Place) -> str:
         {"name": f"{of}-month", "tenant": DEFAULT_TENANT, "of": of, "amount": "1000000", "window": "month"}
         for of in ("tenant", "key")
     ]
-    return yaml.safe_dump(
-        {
-            "deployments": deployments,
-            "limits": limits,
-            "budgets": budgets,
-        }
-    )
+    return yaml.safe_dump({"deployments": deployments, "limits": limits, "budgets": budgets})
 
 
 @contextmanager
@@ -126,7 +146,7 @@ def gateway(place: Place) -> Iterator[Subject]:
             "/llm/v1/chat/completions",
             headers={"authorization": f"Bearer {new.key}"},
             stores=[postgres.process.pid, store.process.pid],
-            check=_Stores(environment["SIGNALBOX_DATABASE_URL"], store).check,
+            check=_Books(environment["SIGNALBOX_DATABASE_URL"], store, port).check,
         )
         command = signalbox_command("serve", "llm_gateway", "--host", HOST, "--port", str(port))
         if place.profile is not None:
