@@ -142,17 +142,14 @@ class StreamRelay:
         """The text of a chunk that adds nothing but text to the one choice of an answer that has begun."""
         if not self.began or self.sent is not None or chunk.get("usage") or chunk.get("error"):
             return None
-        choices = chunk.get("choices")
-        if choices.__class__ is not list or len(choices) != 1:
+        try:
+            (choice,) = chunk["choices"]
+            delta = choice["delta"]
+            text = delta["content"]
+            plain = len(delta) == 1 and choice["index"] in self._begun_choices
+        except (KeyError, TypeError, ValueError):
             return None
-        choice = choices[0]
-        if choice.__class__ is not dict or choice.get("finish_reason") is not None:
-            return None
-        delta = choice.get("delta")
-        if delta.__class__ is not dict or len(delta) != 1 or choice.get("index") not in self._begun_choices:
-            return None
-        text = delta.get("content")
-        return text if text.__class__ is str else None
+        return text if plain and text.__class__ is str and choice.get("finish_reason") is None else None
 
     def _read_choices(self, choices: Any) -> None:
         if not isinstance(choices, list):
