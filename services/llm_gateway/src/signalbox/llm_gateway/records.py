@@ -63,9 +63,7 @@ class Labels:
 
 
 NO_LABELS = Labels()
-_LABELS = frozenset(
-    (names.WORKFLOW_ID, names.SESSION_ID, names.SKILL_ID, names.PURPOSE, names.USER_ID)
-)
+_LABELS = frozenset((names.WORKFLOW_ID, names.SESSION_ID, names.SKILL_ID, names.PURPOSE, names.USER_ID))
 
 
 @record
