@@ -98,11 +98,7 @@ class StreamRelay:
             return b""
         if not isinstance(chunk, dict):
             return block
-        text = self._only_text(chunk)
-        if text is not None:
-            # Nearly every event of a stream is one more piece of text.
-            if text:
-                self._attempt.received(len(text) if text.isascii() else len(text.encode()))
+        if self._is_more_text(chunk):
             return self._edited(block, data, chunk)
         error = refusal_in(chunk, self._name)
         if error is not None:
@@ -138,18 +134,25 @@ class StreamRelay:
         self.done = True
         return DONE
 
-    def _only_text(self, chunk: dict[str, Any]) -> str | None:
-        """The text of a chunk that adds nothing but text to the one choice of an answer that has begun."""
+    def _is_more_text(self, chunk: dict[str, Any]) -> bool:
+        """Whether a chunk adds nothing but text to the one choice of an answer that has begun; the text is counted.
+
+        Nearly every event of a stream does.
+        """
         if not self.began or self.sent is not None or chunk.get("usage") or chunk.get("error"):
-            return None
+            return False
         try:
             (choice,) = chunk["choices"]
             delta = choice["delta"]
             text = delta["content"]
             plain = len(delta) == 1 and choice["index"] in self._begun_choices
         except (KeyError, TypeError, ValueError):
-            return None
-        return text if plain and text.__class__ is str and choice.get("finish_reason") is None else None
+            return False
+        if not plain or text.__class__ is not str or choice.get("finish_reason") is not None:
+            return False
+        if text:
+            self._attempt.received(len(text) if text.isascii() else len(text.encode()))
+        return True
 
     def _read_choices(self, choices: Any) -> None:
         if not isinstance(choices, list):
