@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import redis.asyncio as redis_py
 import uvloop
 
-from signalbox.common.cache import Cache, LimitRequest, MemoryCache, StoredValue
+from signalbox.common.cache import Cache, MemoryCache, StoredValue
 from signalbox.common.cache.redis import RedisCache
 from signalbox_local import RedisServer
 
@@ -54,12 +54,7 @@ async def measure(operation: Operation, callers: int, seconds: float) -> Cost:
 
 
 def operations(cache: Cache) -> dict[str, Operation]:
-    """The operations of one turn and one model call, by name."""
-    limits = [
-        LimitRequest("bench:rpm", "window", 10**9),
-        LimitRequest("bench:tpm", "window", 10**12, 500),
-        LimitRequest("bench:slots", "parallel", 10**6),
-    ]
+    """The operations of one turn, by name."""
 
     async def take(caller: int) -> None:
         await cache.leases.acquire(f"s{caller}", "turn", TTL_MS, read=f"s{caller}")
@@ -68,16 +63,10 @@ def operations(cache: Cache) -> dict[str, Operation]:
         await take(caller)
         await cache.leases.release(f"s{caller}", "turn", StoredValue(f"s{caller}", STATE, TTL_MS))
 
-    async def reserve_and_settle(_: int) -> None:
-        reservation = await cache.limits.reserve(limits)
-        await cache.limits.settle(reservation.token, (None, 420, None))
-
     return {
         "get": lambda caller: cache.values.get(f"s{caller}"),
         "acquire+get": take,
         "acquire+get, release+put": take_and_give_back,
-        "reserve 3 limits, settle": reserve_and_settle,
-        "used 3 limits": lambda _: cache.limits.used(limits),
     }
 
 

@@ -1,18 +1,18 @@
 """Limits and budgets over HTTP: three gateways over one Redis and one PostgreSQL."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import pytest
 import redis
 import yaml
-from psycopg.rows import dict_row
 from support.databases import DatabaseSupply
 from support.gateway_app import RunningGateway, deployment, wait_for
+from support.gateway_replicas import counters, ledger_rows
 
 from signalbox.common.storage.migrations import MigrationSource
 from signalbox_fake_provider import FakeProvider
@@ -56,11 +56,6 @@ def replicas(
     return start
 
 
-def rows(url: str) -> list[dict[str, Any]]:
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        return connection.execute("SELECT * FROM ledger_calls").fetchall()
-
-
 def burst(gateways: list[RunningGateway], count: int, body: dict[str, Any] = BODY) -> list[httpx.Response]:
     """So many calls at once, over the gateways in turn."""
     limits = httpx.Limits(max_connections=None)
@@ -86,7 +81,7 @@ def test_of_ten_times_the_limit_over_three_replicas_exactly_the_limit_is_admitte
     assert 1 <= int(refused.headers["retry-after"]) <= 61
     assert refused.json()["error"]["code"] == "limit_exceeded"
     assert "'rpm'" in refused.json()["error"]["message"]
-    wait_for(lambda: len(rows(database_url)) == 12)
+    wait_for(lambda: len(ledger_rows(database_url)) == 12)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -100,5 +95,52 @@ def test_a_budget_for_k_calls_admits_exactly_k(replicas, provider, database_url,
     assert {each.json()["error"]["code"] for each in responses if each.status_code == 429} == {
         "budget_exceeded"
     }
-    wait_for(lambda: len(rows(database_url)) == 5)
-    assert sum(row["cost_pico"] for row in rows(database_url)) <= 0.0105 * 10**12
+    wait_for(lambda: len(ledger_rows(database_url)) == 5)
+    assert sum(row["cost_pico"] for row in ledger_rows(database_url)) <= 0.0105 * 10**12
+
+
+async def test_counters_go_back_to_zero_whatever_happens_to_calls(
+    replicas, provider, redis_server, database_url
+):
+    """Calls that are answered, streamed, refused, broken and left, over two replicas; and each call has one row."""
+    gateways = replicas(
+        2,
+        limits=[{"name": "many", "of": "tenant", "parallel": 30, "tokens": 10**9, "requests": 10**6}],
+        budgets=[{"name": "day", "of": "tenant", "amount": "1000", "window": "day"}],
+    )
+    provider.script(
+        [
+            {"match": {"last_user_contains": "broken"}, "fault": {"status": 400}},
+            {"match": {"last_user_contains": "slow"}, "latency_ms": 5000},
+            {"match": {"last_user_contains": "cut"}, "fault": {"kind": "cut", "after_chunks": 3}},
+            {"latency_ms": 20},
+        ]
+    )
+    kinds = ("plain", "streamed", "broken", "slow", "cut")
+    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=20) as client:
+
+        async def call(number: int) -> None:
+            kind = kinds[number % len(kinds)]
+            body = {**BODY, "messages": [{"role": "user", "content": f"{kind} answer " * 10}]}
+            body["stream"] = kind in {"streamed", "cut"}
+            url = f"{gateways[number % 2].url}/llm/v1/chat/completions"
+            async with asyncio.timeout(0.3 if kind == "slow" else 20):
+                await client.post(url, json=body)
+
+        for _ in range(4):
+            results = await asyncio.gather(*(call(number) for number in range(60)), return_exceptions=True)
+            assert sum(isinstance(each, TimeoutError) for each in results) > 0
+    await asyncio.to_thread(wait_for, lambda: counters(redis_server.url) == {})
+    found = ledger_rows(database_url)
+    assert {row["outcome"] for row in found} == {"ok", "error", "aborted"}
+    # A call may be retried; what the provider was asked is in the books of a call.
+    asked = len(provider.requests())
+    assert asked == len(ledger_rows(database_url, "ledger_attempts"))
+
+
+def test_calls_wait_for_room_over_replicas(replicas, provider):
+    """Twelve calls, two at a time over two replicas: nobody is refused, and the limit holds."""
+    gateways = replicas(2, limits=[{"name": "two", "of": "tenant", "parallel": 2, "wait_s": 20}])
+    provider.script([{"latency_ms": 100}])
+    assert statuses(burst(gateways, 12)) == {200: 12}
+    assert provider.peak_open_requests() == 2

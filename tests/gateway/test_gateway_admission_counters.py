@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import random
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from support.admission_counting import (
@@ -18,6 +20,8 @@ from support.admission_counting import (
     tokens,
     used,
 )
+from support.admission_setup import Setup
+from support.admission_setup import budget as budget_rule
 
 from signalbox.llm_gateway.admission.counters import NEVER_MS, UNKNOWN_MS, Amounts, Answer
 from signalbox_local import RedisServer
@@ -280,3 +284,42 @@ async def test_an_extension_that_ends_frees_its_slot_once(counting):
     await granted(counting, slot)
     counting.counters.settle(call_id, used(0, 0, 0, 0, 0), b"{}")
     assert (await reserve(counting, slot)).answer is Answer.REFUSED
+
+
+class _Now:
+    """The counters' clock, as a gateway process reads it: ``wrong_ms`` off."""
+
+    def __init__(self, counting, wrong_ms=0):
+        self._counting = counting
+        self._wrong_ms = wrong_ms
+
+    def __call__(self):
+        return self.ms() / 1000
+
+    def ms(self):
+        return self._counting.clock.us // 1000 + self._wrong_ms
+
+
+@pytest.mark.parametrize("wrong_ms", [0, -40_000, 40_000])
+@pytest.mark.parametrize(
+    ("zone", "day", "hours"),
+    [
+        ("Europe/Berlin", "2026-03-29", 23),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("America/Sao_Paulo", "2026-10-25", 24),
+    ],
+)
+async def test_a_budget_begins_anew_at_local_midnight_on_the_clock_that_counts(
+    counting, zone, day, hours, wrong_ms
+):
+    """Also where the process's own clock is wrong: it is told, and asks again."""
+    midnight = int(datetime.fromisoformat(day).replace(tzinfo=ZoneInfo(zone)).timestamp()) * 1_000_000
+    await counting.go_to(midnight)
+    setup = Setup(
+        budget_rule(amount="0.02"), clock=_Now(counting, wrong_ms), zone=zone, counters=counting.counters
+    )
+    assert await setup.admitted(3) == 2
+    await counting.advance(hours * HOUR_US - 1000)
+    assert await setup.admitted(3) == 0
+    await counting.advance(1000)
+    assert await setup.admitted(3) == 2

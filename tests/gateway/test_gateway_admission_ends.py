@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -109,6 +110,28 @@ def test_many_calls_at_once_and_one_after_the_other_leave_nothing(one_at_a_time,
     assert_free(gateway, provider)
 
 
+def test_answers_from_the_cache_free_the_slot_and_use_no_tokens(start_gateway, provider, tmp_path):
+    file = tmp_path / "gateway.yaml"
+    limits = [{"name": "one", "of": "tenant", "parallel": 1, "tokens": 1500}]
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "deployments": [deployment(provider)],
+                "limits": limits,
+                "caches": [{"model": "alias", "ttl_s": 60}],
+            }
+        )
+    )
+    gateway = start_gateway(llm_deployments_file=file)
+    provider.script([{"usage": {"prompt_tokens": 50, "completion_tokens": 50}}])
+    # Each takes 1000 and some until it is known that it used 100, or none.
+    again = {**ASK, "max_tokens": 1000}
+    answers = [post(gateway, {**again, "stream": index % 2 == 1}) for index in range(10)]
+    assert [each.status_code for each in answers] == [200] * 10
+    assert {each.headers["signalbox-llm-cache"] for each in answers[1:]} == {"hit"}
+    assert len(provider.requests()) == 1
+
+
 def test_tokens_are_trued_up_to_what_was_used(start_gateway, provider, tmp_path):
     file = tmp_path / "gateway.yaml"
     limits = [{"name": "tpm", "of": "tenant", "tokens": 2100}]
@@ -136,3 +159,37 @@ def test_users_that_callers_name_are_counted_apart(start_gateway, provider, tmp_
     refused = httpx.post(f"{gateway.url}/llm/v1/messages", json=message)
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
     assert refused.headers["signalbox-limit"] == "each"
+
+
+def test_a_process_that_starts_again_knows_what_was_spent(start_gateway, provider, tmp_path):
+    file = tmp_path / "gateway.yaml"
+    budgets = [{"name": "day", "of": "tenant", "amount": "0.0012", "window": "day"}]
+    file.write_text(yaml.safe_dump({"deployments": [deployment(provider)], "budgets": budgets}))
+    gateway = start_gateway(llm_deployments_file=file)
+    # Costs 0.0003 USD, and may cost 0.0003 for its output and less than 0.0001 for its input.
+    provider.script([{"usage": {"prompt_tokens": 0, "completion_tokens": 150}}])
+    asked = {**ASK, "max_tokens": 150}
+    assert [post(gateway, asked).status_code for _ in range(2)] == [200] * 2
+    gateway.restart()
+    assert [post(gateway, asked).status_code for _ in range(3)] == [200, 429, 429]
+    refused = post(gateway, asked)
+    assert refused.json()["error"]["code"] == "budget_exceeded"
+    assert sum(row["cost_pico"] for row in gateway.rows()) == 900_000_000
+
+
+def test_a_deployment_without_room_leaves_the_call_to_another(start_gateway, provider, tmp_path):
+    file = tmp_path / "gateway.yaml"
+    deployments = [
+        deployment(provider, id="first", weight=1_000_000, limits={"parallel": 1}),
+        deployment(provider, id="second", weight=1, limits={"requests": 2}),
+    ]
+    file.write_text(yaml.safe_dump({"deployments": deployments}))
+    gateway = start_gateway(llm_deployments_file=file)
+    provider.script([{"latency_ms": 700}])
+    with ThreadPoolExecutor(4) as pool:
+        statuses = sorted(each.status_code for each in pool.map(lambda _: post(gateway), range(4)))
+    assert statuses == [200, 200, 200, 429]
+    gateway.wait_for_rows(4)
+    attempts = gateway.rows("ledger_attempts")
+    assert sorted(row["deployment"] for row in attempts) == ["first", "second", "second"]
+    assert post(gateway).status_code == 200

@@ -234,6 +234,7 @@ def test_a_redis_that_is_away(replicas, file, redis_server, database_url, caplog
     said = [each.message for each in caplog.records if each.name == "signalbox.common.cache.redis.client"]
     assert sum("is unavailable" in text for text in said) == len(gateways)
     assert sum("answers again" in text for text in said) == len(gateways)
+    assert not [each for each in caplog.records if "limits_unavailable" in each.message]
     wait_for(lambda: set(counters(redis_server.url).values()) <= {0})
 
 

@@ -313,3 +313,16 @@ async def test_a_batch_that_is_sent_again_counts_once(processes):
     assert verdict.answer is Answer.GRANTED
     assert (await one.shared.reserve("again", demands, Amounts(1, 1), b"{}")).answer is Answer.GRANTED
     assert await one.client.call("GET", "sb:a:parallel") == b"1"
+
+
+async def test_a_key_that_cannot_be_counted_in_keeps_nobody_else_from_counting(processes):
+    one = await processes(limit("key", requests=10, when_unavailable="closed"), limit("tenant", parallel=5))
+    await one.admit(key="good")
+    name = next(iter(await processes.redis.call("KEYS", "*requests*good*"))).decode()
+    await processes.redis.call("SET", name.replace("good", "bad"), "no hash")
+    results = await asyncio.gather(
+        *(one.admit(key=name) for name in ("good", "bad", "good", "good")), return_exceptions=True
+    )
+    assert [isinstance(each, tuple) for each in results] == [True, False, True, True]
+    assert isinstance(results[1], LimitsUnavailable)
+    assert len(one.shared) == 4

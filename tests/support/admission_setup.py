@@ -57,7 +57,7 @@ class Setup:
     def __init__(self, *rules, clock=None, spending=None, zone="UTC", counters=None):
         self.clock = clock or Clock()
         self.spending = spending or FakeSpending()
-        self.counters = counters or MemoryCounters(self.clock)
+        self.counters = MemoryCounters(self.clock) if counters is None else counters
         self.policies = PolicySet(
             1,
             tuple(rule for rule in rules if isinstance(rule, LimitRule)),

@@ -81,6 +81,7 @@ async def test_a_budget_admits_what_fits_and_is_settled_to_the_cost():
         await setup.admit(cost=1)
     assert refused.value.headers["signalbox-limit"] == "b"
     assert "it begins anew at 2026-06-02T00:00:00Z" in refused.value.detail
+    assert refused.value.headers["x-should-retry"] == "false"
     for opening, ticket in results:
         ticket.settle(row(opening, ("d", 1, USD // 10)))
     assert await setup.admitted(10, cost=USD // 10) == 6

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from signalbox.common.cache import CacheUrlError, LimitRequest, MemoryCache, StoredValue, open_cache
+from signalbox.common.cache import CacheUrlError, MemoryCache, StoredValue, open_cache
 from signalbox.common.cache.memory.expiries import Expiries
 from signalbox.common.cache.redis import RedisCache
 
@@ -83,30 +83,13 @@ async def test_expired_logs_free_their_bytes(clock):
     assert cache.logs.size == 0
 
 
-async def test_leases_and_limits_leave_nothing_behind(clock):
+async def test_leases_leave_nothing_behind(clock):
     cache = MemoryCache(clock=clock)
     for number in range(1_000):
         await cache.leases.acquire(f"l{number}", "a", 1_000)
-        requests = [
-            LimitRequest(f"w{number}", "window", 5),
-            LimitRequest(f"p{number}", "parallel", 5, ttl_ms=100),
-        ]
-        await cache.limits.reserve(requests)
-        await cache.limits.reserve([LimitRequest(f"refused{number}", "window", 0)])
     clock.now = 62.0
     await cache.leases.acquire("last", "a", 1_000)
-    await cache.limits.used([])
     assert len(cache.leases) == 1
-    assert len(cache.limits) == 0
-
-
-async def test_a_window_counts_in_at_most_61_buckets(clock):
-    cache = MemoryCache(clock=clock)
-    for number in range(5_000):
-        clock.now = number / 10
-        await cache.limits.release((await cache.limits.reserve([LimitRequest("w", "window", 10)])).token)
-    (counter,) = cache.limits._counters.values()
-    assert len(counter._buckets) <= 61
 
 
 def test_expiries_come_out_in_order_and_once():

@@ -8,14 +8,10 @@ import redis.asyncio as redis_py
 import trustme
 import uvloop
 
-from signalbox.common.cache import CacheUnavailable, LimitRequest, StoredValue
+from signalbox.common.cache import CacheUnavailable, StoredValue
 from signalbox.common.cache.redis import RedisCache
 from signalbox.common.cache.redis.address import parse_url
 from signalbox_local import RedisServer, free_port
-
-
-def window(limit=10, amount=1):
-    return LimitRequest("rpm", "window", limit, amount)
 
 
 async def test_replicas_share_everything(redis_cache, second_redis_cache):
@@ -23,10 +19,12 @@ async def test_replicas_share_everything(redis_cache, second_redis_cache):
     await one.values.put(StoredValue("v", b"1", 60_000))
     assert await two.values.get("v") == b"1"
 
-    answers = await asyncio.gather(*(c.limits.reserve([window(20)]) for c in (one, two) for _ in range(100)))
-    assert sum(answer.granted for answer in answers) == 20
-    await two.limits.release(next(answer.token for answer in answers[:100] if answer.granted))
-    assert await one.limits.used([window()]) == [19]
+    grants = await asyncio.gather(
+        *(cache.leases.acquire("l", f"{number}", 60_000) for cache in (one, two) for number in range(100))
+    )
+    assert {grant.holder for grant in grants} == {"0"}
+    assert await two.leases.release("l", "0")
+    assert (await one.leases.acquire("l", "1", 60_000)).acquired
 
 
 async def test_waiting_crosses_processes(redis_cache, second_redis_cache):
@@ -50,8 +48,6 @@ async def test_every_operation_is_one_round_trip(redis_cache):
         trips.append(commands)
         return await exchange(commands)
 
-    requests = [window(), LimitRequest("tpm", "window", 1000, 5), LimitRequest("slots", "parallel", 5)]
-
     async def operations():
         yield await cache.values.put(StoredValue("a", b"1", 60_000), StoredValue("b", b"2", 60_000))
         yield await cache.values.get_many(["a", "b"])
@@ -59,11 +55,6 @@ async def test_every_operation_is_one_round_trip(redis_cache):
         yield await cache.leases.renew("l", "me", 60_000)
         yield await cache.leases.request_cancel("l")
         yield await cache.leases.release("l", "me", StoredValue("a", b"2", 60_000))
-        reservation = await cache.limits.reserve(requests)
-        yield reservation
-        yield await cache.limits.settle(reservation.token, [1, 2, 3])
-        yield await cache.limits.release(reservation.token)
-        yield await cache.limits.used(requests)
         yield await cache.logs.append("t", 1, [b"1", b"2"], 60_000)
         yield await cache.logs.read("t", 0)
         yield await cache.logs.bounds("t")
@@ -78,42 +69,22 @@ async def test_everything_it_writes_expires(redis_cache, namespace):
     await redis_cache.leases.acquire("l", "a", 60_000)
     await redis_cache.leases.request_cancel("l")
     await redis_cache.logs.append("t", 1, [b"1"], 60_000)
-    slots = LimitRequest("slots", "parallel", 5, ttl_ms=60_000)
-    await redis_cache.limits.reserve([window(), slots])
-    settled = await redis_cache.limits.reserve([window(), slots])
-    await redis_cache.limits.settle(settled.token, [1])
 
     call = redis_cache._client.call
     keys = await call("KEYS", f"{namespace}:*")
-    assert len(keys) == 6
+    assert len(keys) == 3
     for key in keys:
         assert 0 < await call("PTTL", key) <= 61_000
 
 
-async def test_the_memory_of_a_limit_is_bounded(clocked, namespace):
-    if isinstance(clocked.cache, RedisCache):
-        slots = LimitRequest("slots", "parallel", 5)
-        for _ in range(400):
-            await clocked.advance(300_000)
-            answer = await clocked.cache.limits.reserve([window(10**6), slots])
-            assert answer.granted
-            await clocked.cache.limits.settle(answer.token, [1])
-        call = clocked.cache._client.call
-        assert not await call("KEYS", f"{namespace}:n:r:*")
-        keys = await call("KEYS", f"{namespace}:n:*")
-        assert len(keys) == 2
-        assert sum([await call("MEMORY", "USAGE", key) for key in keys]) < 4_000
-
-
 async def test_a_flushed_script_cache_is_not_noticed(redis_cache):
-    assert (await redis_cache.limits.reserve([window()])).granted
-    await redis_cache._client.call("SCRIPT", "FLUSH")
     assert (await redis_cache.leases.acquire("l", "a", 60_000)).acquired
-    assert (await redis_cache.limits.reserve([window()])).granted
-    assert await redis_cache.limits.used([window()]) == [2]
+    await redis_cache._client.call("SCRIPT", "FLUSH")
+    assert (await redis_cache.leases.renew("l", "a", 60_000)).held
+    assert not (await redis_cache.leases.acquire("l", "b", 60_000)).acquired
 
 
-async def test_a_reservation_that_is_sent_twice_is_made_once(redis_cache):
+async def test_what_is_sent_twice_is_done_once(redis_cache):
     client = redis_cache._client
     exchange, lost = client._exchange, []
 
@@ -122,10 +93,10 @@ async def test_a_reservation_that_is_sent_twice_is_made_once(redis_cache):
         return await exchange(commands)
 
     client._exchange = twice
-    assert (await redis_cache.limits.reserve([window(1)])).granted
+    await redis_cache.logs.append("t", 1, [b"1"], 60_000)
     client._exchange = exchange
     assert len(lost) >= 1
-    assert await redis_cache.limits.used([window(1)]) == [1]
+    assert await redis_cache.logs.read("t", 0) == [(1, b"1")]
 
 
 async def test_cancelled_callers_do_not_mix_up_the_replies_of_others(redis_cache):
@@ -198,10 +169,6 @@ def operations(cache):
         cache.leases.release("l", "a"),
         cache.leases.request_cancel("l"),
         cache.leases.wait("l", 200),
-        cache.limits.reserve([window()]),
-        cache.limits.settle("t", [1]),
-        cache.limits.release("t"),
-        cache.limits.used([window()]),
         cache.logs.append("t", 1, [b"1"], 60_000),
         cache.logs.read("t", 0),
         cache.logs.read("t", 0, wait_ms=200),
@@ -232,13 +199,12 @@ def answers(cache):
 
 async def test_a_restarted_empty_redis_is_used_again(own_server, own_cache):
     await own_cache.values.put(StoredValue("v", b"1", 60_000))
-    assert (await own_cache.limits.reserve([window(1)])).granted
+    assert (await own_cache.leases.acquire("l", "a", 60_000)).acquired
     own_server.kill()
     own_server.restart()
 
     assert await own_cache.values.get("v") is None
-    assert (await own_cache.limits.reserve([window(1)])).granted
-    assert (await own_cache.leases.acquire("l", "a", 60_000)).acquired
+    assert (await own_cache.leases.acquire("l", "b", 60_000)).acquired
 
 
 async def test_a_dead_redis_is_said_at_once_and_its_return_is_noticed(
@@ -261,7 +227,7 @@ async def test_a_frozen_redis_never_hangs_anything(own_server, own_cache, eventu
     await assert_all_unavailable(own_cache, within_s=0.7)
     own_server.thaw()
     assert await eventually(answers(own_cache)) < 3
-    assert (await own_cache.limits.reserve([window()])).granted
+    assert (await own_cache.leases.acquire("l", "a", 60_000)).acquired
 
 
 async def test_a_redis_frozen_before_the_first_call_never_hangs_anything(own_server, own_cache, eventually):
@@ -284,7 +250,7 @@ async def test_a_primary_that_becomes_a_replica_is_left_until_it_is_one_again(
     async with redis_py.from_url(own_server.url) as admin:
         await admin.execute_command("REPLICAOF", "127.0.0.1", free_port())
         with pytest.raises(CacheUnavailable, match="READONLY"):
-            await own_cache.limits.reserve([window()])
+            await own_cache.leases.acquire("l", "a", 60_000)
         with pytest.raises(CacheUnavailable, match="is a replica"):
             await own_cache.values.get("v")
         await admin.execute_command("REPLICAOF", "NO", "ONE")
@@ -344,11 +310,10 @@ async def test_connections_that_the_server_ends_cost_nobody_an_operation(own_ser
     other = RedisCache(own_server.url)
     await own_cache.ping()
     for number in range(1, 40):
-        pending = [own_cache.limits.reserve([window(10_000)]) for _ in range(20)]
+        pending = [own_cache.leases.acquire(f"l{number}-{each}", "a", 60_000) for each in range(20)]
         tasks = [asyncio.create_task(operation) for operation in pending]
         await other._client.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        assert all(answer.granted for answer in await asyncio.gather(*tasks))
-        assert await own_cache.limits.used([window()]) == [number * 20]
+        assert all(grant.acquired for grant in await asyncio.gather(*tasks))
     await other.close()
 
 

@@ -199,6 +199,10 @@ class IdempotencyUnavailable(Unavailable):
     code: ClassVar[str] = "idempotency_unavailable"
 
 
+SAID_ONCE = (LimitsUnavailable, LedgerFull)
+"""Errors of whole times, not of calls: the log has a line when such a time begins, not one for each call in it."""
+
+
 class ProviderUnreachable(Unavailable):
     """No connection to the provider, or it ended before an answer began."""
 

@@ -14,6 +14,7 @@ from signalbox.llm_gateway.caching.idempotency.streams import Route
 from signalbox.llm_gateway.caching.wishes import CacheWishes
 from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.calls import ModelCalls
+from signalbox.llm_gateway.errors import SAID_ONCE
 from signalbox.llm_gateway.ports import Operation
 from signalbox.llm_gateway.protocol import RequestBody, error_body
 from signalbox.llm_gateway.records import Labels
@@ -110,7 +111,7 @@ def answered(answer: WholeAnswer | ByteStream) -> ModelResponse:
 def refused(error: SignalboxError) -> ModelResponse:
     """The response to a call that failed, in OpenAI's shape."""
     status, body = error_body(error)
-    if status >= 500:
+    if status >= 500 and not isinstance(error, SAID_ONCE):
         _LOG.warning("model call failed: %s", error.code, extra={"code": error.problem().code})
     return ModelResponse(status, {**_JSON, **error.headers}, body)
 

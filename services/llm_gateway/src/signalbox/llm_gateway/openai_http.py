@@ -15,6 +15,7 @@ from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.identity import Scope as AccessScope
 from signalbox.llm_gateway.answers import ByteStream, WholeAnswer
+from signalbox.llm_gateway.errors import SAID_ONCE
 from signalbox.llm_gateway.front import ModelResponse, answered, internal_error
 from signalbox.llm_gateway.leaving import ClientLeft, while_client_stays
 from signalbox.llm_gateway.protocol import error_body
@@ -50,7 +51,7 @@ class ErrorShapedRoute(LateRoute):
 
     def _refusal(self, error: SignalboxError) -> Response:
         response = self.error_response(error)
-        if response.status_code >= 500:
+        if response.status_code >= 500 and not isinstance(error, SAID_ONCE):
             _LOG.warning("model call failed: %s", error.code, extra={"code": error.problem().code})
         return response
 

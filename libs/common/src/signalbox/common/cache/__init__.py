@@ -1,10 +1,8 @@
-"""Values with a TTL, leases, limits and event logs, in memory or on Redis: `open_cache` chooses."""
+"""Values with a TTL, leases and event logs, in memory or on Redis: `open_cache` chooses."""
 
 from signalbox.common.cache.memory import MemoryCache
 from signalbox.common.cache.opening import open_cache
 from signalbox.common.cache.ports import (
-    NEVER_MS,
-    PARALLEL_RETRY_MS,
     Cache,
     CacheUnavailable,
     CacheUrlError,
@@ -12,18 +10,12 @@ from signalbox.common.cache.ports import (
     Grant,
     Leases,
     LeaseState,
-    LimitKind,
-    LimitRequest,
-    Limits,
-    Reservation,
     StoredValue,
     Values,
     key,
 )
 
 __all__ = [
-    "NEVER_MS",
-    "PARALLEL_RETRY_MS",
     "Cache",
     "CacheUnavailable",
     "CacheUrlError",
@@ -31,11 +23,7 @@ __all__ = [
     "Grant",
     "LeaseState",
     "Leases",
-    "LimitKind",
-    "LimitRequest",
-    "Limits",
     "MemoryCache",
-    "Reservation",
     "StoredValue",
     "Values",
     "key",

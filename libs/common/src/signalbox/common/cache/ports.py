@@ -1,11 +1,11 @@
-"""The cache ports: values with a TTL, leases, limits and event logs.
+"""The cache ports: values with a TTL, leases and event logs.
 
 Everything behind them can be rebuilt and may be emptied at any moment. Keys are made by ``key()``, which puts
 the tenant first, so that no key is ever shared by two tenants.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Protocol
 
 from signalbox.common.errors import Unavailable
 from signalbox.common.record import record
@@ -58,49 +58,6 @@ class LeaseState:
     cancel_requested: bool
 
 
-LimitKind = Literal["window", "parallel"]
-
-NEVER_MS = 2**31 - 1
-"""`Reservation.retry_after_ms` of an amount that is above its limit and so never fits."""
-
-PARALLEL_RETRY_MS = 1000
-"""The longest `Reservation.retry_after_ms` of a parallel limit: its units may be released at any moment."""
-
-
-@record
-class LimitRequest:
-    """An amount to take from one limit.
-
-    ``window``: at most ``limit`` units in any ``window_s`` seconds, counted in buckets of ``window_s / 60``
-    on the cache's own clock; a unit fits again between 60/60 and 61/60 of the window after it was taken.
-    Windows of different length under one key count apart.
-    ``parallel``: at most ``limit`` units at once; each is freed by settle or release, or by itself after
-    ``ttl_ms``.
-    """
-
-    key: str
-    kind: LimitKind
-    limit: int
-    amount: int = 1
-    window_s: int = 60
-    ttl_ms: int = 600_000
-
-
-@record
-class Reservation:
-    """The answer to ``reserve``: all requests were granted, or none was.
-
-    ``token`` names the reservation when settling or releasing. ``refused`` is the index of the first request
-    that did not fit and ``retry_after_ms`` when it would, if nothing else is taken or given back meanwhile
-    (at most `PARALLEL_RETRY_MS` for a parallel limit; `NEVER_MS` when the amount is above the limit itself).
-    """
-
-    granted: bool
-    token: str
-    refused: int | None = None
-    retry_after_ms: int = 0
-
-
 class Values(Protocol):
     """Bytes with a time to live. What is put may be evicted early to stay within memory."""
 
@@ -151,32 +108,6 @@ class Leases(Protocol):
         ...
 
 
-class Limits(Protocol):
-    """Several limits taken in one atomic call; a refused call takes nothing from any."""
-
-    async def reserve(self, requests: Sequence[LimitRequest]) -> Reservation:
-        """Take all amounts, or none. Raises `ValueError` for a negative amount."""
-        ...
-
-    async def settle(self, token: str, actuals: Sequence[int | None]) -> None:
-        """Correct window amounts to what was really used (None leaves one) and free parallel units.
-
-        All units count at the moment of the reservation: a correction changes nothing once that moment has
-        left the window. An actual above the reserved amount is counted even where that exceeds the limit. A
-        reservation is settled or released once; what comes later, and an unknown token, changes nothing.
-        Raises `ValueError` for a negative actual.
-        """
-        ...
-
-    async def release(self, token: str) -> None:
-        """Give everything back, as if it had never been reserved; nothing when settled or released before."""
-        ...
-
-    async def used(self, requests: Sequence[LimitRequest]) -> list[int]:
-        """Units taken now from each limit."""
-        ...
-
-
 class EventLogs(Protocol):
     """Short-lived ordered logs, read by any replica."""
 
@@ -208,11 +139,6 @@ class Cache(Protocol):
     @property
     def leases(self) -> Leases:
         """Leases."""
-        ...
-
-    @property
-    def limits(self) -> Limits:
-        """Limits."""
         ...
 
     @property

@@ -7,6 +7,7 @@ from signalbox.llm_gateway.admission.counters import NEVER_MS, UNKNOWN_MS
 from signalbox.llm_gateway.admission.demands import NANO, Demand
 from signalbox.llm_gateway.errors import BudgetExceeded, LimitExceeded, LimitsUnavailable, UnpricedModel
 
+_SOON_MS = 60_000
 PARALLEL_RETRY_MS = 1000
 """When to come again where calls at a time are limited: one may end at any moment."""
 
@@ -28,6 +29,9 @@ def refusal(demand: Demand, ms: int, amount: int) -> LimitExceeded | BudgetExcee
         "retry-after-ms": str(wait_ms),
         names.LIMIT: demand.name,
     }
+    if wait_ms > _SOON_MS:
+        # SDKs of OpenAI and Anthropic try again after seconds, whatever Retry-After says, unless they are told this.
+        headers["x-should-retry"] = "false"
     if demand.kind in {"hard", "soft"}:
         return BudgetExceeded(_of_budget(demand, ms, amount), headers=headers)
     return LimitExceeded(_of_limit(demand, ms, amount, wait_ms), headers=headers)

@@ -8,6 +8,9 @@ from signalbox.llm_gateway.admission.counters import Counters
 from signalbox.llm_gateway.admission.demands import Demand
 from signalbox.llm_gateway.admission.spending import Spending
 
+WAIT_S = 2.0
+"""How long a call waits for what was spent to be read."""
+
 _ROUNDS = 5
 _PICO_IN_NANO = 1000
 
@@ -35,8 +38,18 @@ class Seeding:
         task = self._running.get(budget.key)
         if task is None:
             task = self._running[budget.key] = asyncio.create_task(self._seed(budget))
-            task.add_done_callback(lambda _: self._running.pop(budget.key, None))
-        await asyncio.shield(task)
+            task.add_done_callback(lambda ended: self._ended(budget.key, ended))
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await asyncio.shield(task)
+        except TimeoutError:
+            raise Unavailable("what was spent cannot be read in time") from None
+
+    def _ended(self, key: str, task: asyncio.Task[None]) -> None:
+        del self._running[key]
+        # Those who waited have been told; when nobody waits any more, nobody asks.
+        if not task.cancelled():
+            task.exception()
 
     async def opened(self) -> None:
         """Return when budgets may be counted again.

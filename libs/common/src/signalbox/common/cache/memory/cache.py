@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 from signalbox.common.cache.memory.leases import MemoryLeases
-from signalbox.common.cache.memory.limits import MemoryLimits
 from signalbox.common.cache.memory.logs import MemoryEventLogs
 from signalbox.common.cache.memory.values import MemoryValues
 
@@ -14,14 +13,13 @@ MAX_BYTES = 64 * 1024 * 1024
 class MemoryCache:
     """A `Cache` for a single process and event loop.
 
-    Values and event logs take at most `max_bytes` each; leases and limits live as long as their own times
+    Values and event logs take at most `max_bytes` each; leases live as long as their own times
     say. `clock` returns seconds and never goes back.
     """
 
     def __init__(self, *, max_bytes: int = MAX_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._values = MemoryValues(clock, max_bytes)
         self._leases = MemoryLeases(clock, self._values)
-        self._limits = MemoryLimits(clock)
         self._logs = MemoryEventLogs(clock, max_bytes)
 
     @property
@@ -33,11 +31,6 @@ class MemoryCache:
     def leases(self) -> MemoryLeases:
         """Leases."""
         return self._leases
-
-    @property
-    def limits(self) -> MemoryLimits:
-        """Limits."""
-        return self._limits
 
     @property
     def logs(self) -> MemoryEventLogs:

@@ -3,7 +3,6 @@
 from signalbox.common.cache.redis.address import parse_url
 from signalbox.common.cache.redis.client import RedisClient
 from signalbox.common.cache.redis.leases import RedisLeases
-from signalbox.common.cache.redis.limits import RedisLimits
 from signalbox.common.cache.redis.logs import RedisEventLogs
 from signalbox.common.cache.redis.values import RedisValues
 
@@ -23,7 +22,6 @@ class RedisCache:
         values = f"{namespace}:v:"
         self._values = RedisValues(self._client, values)
         self._leases = RedisLeases(self._client, f"{namespace}:l:", values)
-        self._limits = RedisLimits(self._client, f"{namespace}:n:")
         self._logs = RedisEventLogs(self._client, f"{namespace}:e:")
 
     @property
@@ -35,11 +33,6 @@ class RedisCache:
     def leases(self) -> RedisLeases:
         """Leases."""
         return self._leases
-
-    @property
-    def limits(self) -> RedisLimits:
-        """Limits."""
-        return self._limits
 
     @property
     def logs(self) -> RedisEventLogs:

@@ -102,6 +102,8 @@ class RedisCounters:
         self._calls: dict[str, _Known] = {}
         self._doubtful: set[str] = set()
         self._overflows = False
+        self._alone = 0
+        """How many operations are said one at a time."""
         self._speaking = False
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -271,10 +273,14 @@ class RedisCounters:
                     if self._life is None:
                         await self._resume()
                     batch = self._take()
+                    if not batch:
+                        continue
                     reply = await self._turn_of(batch)
                 except CacheUnavailable as error:
-                    self._unheard(batch, error)
-                    return
+                    if not self._refused(batch, error):
+                        self._unheard(batch, error)
+                        return
+                    continue
                 if reply == 0:
                     _LOG.warning("redis has lost its counters; it is told of %d call(s)", len(self._calls))
                     self._life = None
@@ -295,7 +301,9 @@ class RedisCounters:
     def _take(self) -> list[Operation]:
         queue = self._queue
         batch: list[Operation] = []
-        while queue and len(batch) < BATCH:
+        at_most = 1 if self._alone else BATCH
+        self._alone = max(0, self._alone - 1)
+        while queue and len(batch) < at_most:
             operation = queue.popleft()
             # A caller that has left meanwhile asks for nothing.
             if operation.answer is None or not operation.answer.done():
@@ -332,6 +340,23 @@ class RedisCounters:
         self._calls[operation.call_id] = _Known(
             demands, Amounts(int(tokens), int(nano)), cast("bytes", record)
         )
+
+    def _refused(self, batch: list[Operation], error: CacheUnavailable) -> bool:
+        """Whether Redis answers, and cannot do what one of these says, such as to count in a key of another type.
+
+        Which one, is found by saying each alone; that one is left out, so that it does not keep all others from Redis.
+        """
+        if not str(error.__cause__).startswith(("ERR", "WRONGTYPE")):
+            return False
+        if len(batch) != 1:
+            self._alone = len(batch)
+            self._queue.extendleft(reversed(batch))
+            return bool(batch)
+        (operation,) = batch
+        _LOG.error("redis cannot count a call: %s", error.detail, extra={"call_id": operation.call_id})
+        if operation.answer is not None and not operation.answer.done():
+            operation.answer.set_exception(CacheUnavailable(error.detail))
+        return True
 
     def _unheard(self, batch: list[Operation], error: CacheUnavailable) -> None:
         """Tell who asked, those who come next too; what must be heard is said again."""

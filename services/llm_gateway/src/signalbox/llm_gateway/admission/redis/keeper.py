@@ -70,17 +70,19 @@ class Keeper:
             await self._processes.leave(self._counters.owner)
 
     async def ready(self) -> None:
-        """Return when limits and budgets are counted.
+        """Return when Redis answers. That budgets are being counted anew keeps nobody from other calls.
 
         Raises:
-            Unavailable: they are not; the sentence says why.
+            CacheUnavailable: it does not; the sentence says why.
         """
         await self._counters.ping()
-        if not self._open.is_set():
-            raise Unavailable("budgets are being counted anew, as Redis was emptied")
 
     async def opened(self) -> None:
-        """Return when budgets are counted again. Raises as ``ready`` does."""
+        """Return when budgets are counted again.
+
+        Raises:
+            Unavailable: they are not soon.
+        """
         self._open.clear()
         self._hurry.set()
         try:
@@ -138,7 +140,7 @@ class Keeper:
                 cursor, calls = await self._counters.abandoned(owner, cursor)
                 rows = [row for row in map(_row_of, calls) if row is not None]
                 if rows:
-                    await self._rows.insert(rows)
+                    await self._insert(rows)
                 count += len(rows)
                 if not await self._counters.reap(owner, self._silent_ms, calls, last=cursor == "0"):
                     return
@@ -150,6 +152,19 @@ class Keeper:
         finally:
             self._reaping.pop(owner, None)
         _LOG.warning("a gateway process is gone; %d call(s) of it were closed", count)
+
+    async def _insert(self, rows: list[LedgerCall]) -> None:
+        """Write rows; one that the database refuses does not keep the others from it. Raises Unavailable."""
+        try:
+            await self._rows.insert(rows)
+        except Unavailable:
+            raise
+        except SignalboxError:
+            if len(rows) == 1:
+                _LOG.exception("the database refuses a ledger row", extra={"call_id": rows[0].call_id})
+                return
+            for row in rows:
+                await self._insert([row])
 
 
 def _row_of(call: Abandoned) -> LedgerCall | None:
