@@ -124,6 +124,7 @@ async def test_a_ledger_that_is_away_closes_hard_budgets_and_not_open_ones():
     with pytest.raises(LimitsUnavailable):
         await Setup(budget(), spending=FakeSpending(away)).admit()
     assert await Setup(budget(when_unavailable="open"), spending=FakeSpending(away)).admitted(1) == 1
+    assert await Setup(budget(hard=False), spending=FakeSpending(away)).admitted(1) == 1
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,8 @@ def _budget(rule: BudgetRule, tenant: str, value: str | None, zone: str, now_ms:
             rule.window,
         ),
         limit=int(rule.amount * NANO),
-        fails_open=rule.when_unavailable == "open",
+        # A soft budget refuses nothing, also when it cannot be counted.
+        fails_open=rule.when_unavailable == "open" or not rule.hard,
         start_ms=window.start_ms,
         end_ms=window.end_ms,
         rule=f"{named}:{zone}",
