@@ -32,7 +32,6 @@ class BrokenCache:
         self.calls: list[str] = []
         self.values: Any = _Part(self, cache.values)
         self.leases: Any = _Part(self, cache.leases)
-        self.limits: Any = _Part(self, cache.limits)
         self.logs: Any = _Part(self, cache.logs)
 
     async def ping(self) -> None:
