@@ -17,6 +17,8 @@ from signalbox.workflow.app import create_app
 from signalbox.workflow.builders import Builders
 from signalbox.workflow.errors import EncoderMissing
 from signalbox.workflow.example_build import ExampleBuilder
+from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
+from signalbox.workflow.examples.kernel import NearnessMap
 from signalbox.workflow.examples.training import IntentExamples, train
 from signalbox.workflow.matching.example_matcher import ExampleMatcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
@@ -256,6 +258,25 @@ async def test_without_that_encoder_words_decide(lacking, caplog):
     matcher = ExampleMatcher(by_words, artefact, encoder)
     assert await matcher.rank(ARRIVAL[0]) == await ExampleMatcher(by_words).rank(ARRIVAL[0])
     assert ("publish it again" in caplog.text) == (lacking == "another")
+
+
+def test_a_vector_of_zeros_has_no_features():
+    nearness = NearnessMap(8, 12)
+    vectors = np.stack([np.zeros(8), np.eye(8)[0], np.eye(8)[0]]).astype(np.float32)
+    features = nearness(vectors)
+    assert features.shape == (3, nearness.width) == (3, 24)
+    assert not features[0].any()
+    assert features[1] @ features[2] == pytest.approx(12.0, rel=1e-4)
+    assert np.array_equal(NearnessMap(8, 12)(vectors), features)
+
+
+def test_a_file_that_is_no_encoder_is_refused(tmp_path):
+    file = tmp_path / "encoder.onnx"
+    with pytest.raises(EncoderUnusable, match="cannot be read"):
+        Encoder(file)
+    file.write_bytes(b"\x80\x04.")
+    with pytest.raises(EncoderUnusable, match="is no encoder"):
+        Encoder(file)
 
 
 def test_an_encoder_that_is_not_there_stops_the_start(tmp_path):

@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float32]
 
 _LONGEST: Final = 128
 _BATCH: Final = 32
+_UNKNOWN_SHARE: Final = 0.25
+"""From this share of unknown tokens on a text is in a script that the encoder was not made for."""
 
 
 class EncoderUnusable(Exception):
@@ -54,11 +56,12 @@ class Encoder:
         tokenizer.enable_truncation(_LONGEST)
         tokenizer.no_padding()
         self._tokenizer: Any = tokenizer
+        self._unknown = getattr(tokenizer.model, "unk_token", None)
         self.identity = hashlib.sha256(content).hexdigest()
         """Of the file: a classifier works with the encoder that it was trained with, and no other."""
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """A vector for each text."""
+        """A vector for each text; zeros for one in a script that the encoder does not know."""
         encoded = self._tokenizer.encode_batch(list(texts))
         order = sorted(range(len(texts)), key=lambda place: len(encoded[place].ids))
         vectors: list[Floats] = []
@@ -76,4 +79,7 @@ class Encoder:
         )
         if vectors:
             result[order] = np.concatenate(vectors)
+        for place, one in enumerate(encoded):
+            if one.tokens.count(self._unknown) >= _UNKNOWN_SHARE * len(one.tokens):
+                result[place] = 0
         return result

@@ -36,7 +36,8 @@ class NearnessMap:
         return 2 * len(self._directions.T)
 
     def __call__(self, vectors: Floats) -> Floats:
-        """The features of vectors, by row."""
+        """The features of vectors, by row; a vector of zeros, of which nothing is known, has none."""
         angles = vectors @ self._directions
-        features: Floats = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1) * self._scale
+        known = (np.abs(vectors).max(axis=-1, keepdims=True) > 0).astype(np.float32)
+        features: Floats = np.concatenate([np.cos(angles), np.sin(angles)], axis=-1) * (known * self._scale)
         return features
