@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--only", default="", help="a part of the name of the sets to try")
     parser.add_argument("--encoder", type=Path, help="an ONNX file of a sentence encoder")
+    parser.add_argument("--examples", choices=("few", "all", "both"), default="both")
     options = parser.parse_args()
     encoder = None if options.encoder is None else Encoder(options.encoder)
     how = "by words" if encoder is None else "with an encoder"
@@ -45,9 +46,11 @@ def main() -> None:
     for found in read_folder(options.folder):
         if options.only not in found.name:
             continue
-        few = [_measure(found, found.few(FEW, seed), encoder) for seed in range(DRAWS)]
-        _print(f"{found.name}, {FEW} per intent, {how}", few)
-        _print(f"{found.name}, all examples, {how}", [_measure(found, found.train, encoder)])
+        if options.examples != "all":
+            few = [_measure(found, found.few(FEW, seed), encoder) for seed in range(DRAWS)]
+            _print(f"{found.name}, {FEW} per intent, {how}", few)
+        if options.examples != "few":
+            _print(f"{found.name}, all examples, {how}", [_measure(found, found.train, encoder)])
 
 
 def _measure(found: IntentSet, examples: Labelled, encoder: Encoder | None) -> tuple[float | None, ...]:
