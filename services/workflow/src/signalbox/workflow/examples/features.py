@@ -26,10 +26,11 @@ _NUMBER = re.compile(r"\d+")
 _NOT = re.compile(r"n['’]t\b")
 _CLITIC = re.compile(r"['’](s|m|re|ve|ll|d)\b")
 _BETWEEN = re.compile(r"[\W_]+")
-_STOP_WORDS: Final = (
+_FUNCTION_WORDS: Final = (
     "a an the is are was were be been am i my me you your it its to of for on in at and or so do does did have has "
     "had this that there with from by as if will would can could 的 了 吗 呢 我 你 您 请 啊 吧 是 在 这 那"
 )
+_STOP_WORDS: Final = frozenset(_FUNCTION_WORDS.split())
 _SUFFIXES = ("ingly", "edly", "ings", "ing", "ies", "ied", "ed", "es", "s", "ly")
 _NGRAMS: Final = (2, 3, 4, 5)
 _M1: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -74,11 +75,11 @@ def _words(found: Sequence[str]) -> Hashes:
     singles = np.array([zlib.crc32(word.encode()) for word in stems], dtype=np.uint64)
     if len(stems) < 2:
         return _mixed(singles)
-    stop_words = frozenset(_STOP_WORDS.split())
-    content = np.array([word not in stop_words for word in stems], dtype=bool)
+    content = np.array([word not in _STOP_WORDS for word in stems], dtype=bool)
     paired = np.sort(singles[content][:_MAX_PAIRED])
     pairs = paired[:, None] * _M1 + paired[None, :] + np.uint64(1)
-    above = np.arange(len(paired))[:, None] < np.arange(len(paired))[None, :]
+    places = np.arange(len(paired))
+    above = places[:, None] < places
     follow = singles[:-1] * _M2 + singles[1:] + np.uint64(2)
     return _mixed(np.concatenate([singles, pairs[above], follow]))
 
@@ -106,5 +107,9 @@ def _mixed(values: npt.NDArray[np.uint64]) -> Hashes:
 
 
 def _counted(hashes: Hashes) -> View:
-    unique, counts = np.unique(hashes, return_counts=True)
-    return View(unique, (1.0 + np.log(counts)).astype(np.float32))
+    # As np.unique, in half its time.
+    ordered = np.sort(hashes)
+    first = np.ones(len(ordered) + 1, dtype=bool)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:-1])
+    places = np.flatnonzero(first)
+    return View(ordered[places[:-1]], (1.0 + np.log(np.diff(places))).astype(np.float32))
