@@ -73,6 +73,8 @@ class Tally:
     """The call's id by session, of calls that were answered far enough to have one."""
     statuses: Counter[int] = field(default_factory=Counter)
     left: int = 0
+    by_key: dict[str, set[str]] = field(default_factory=dict)
+    """The calls' ids by idempotency key, of calls that were answered."""
 
 
 @dataclass
@@ -88,6 +90,15 @@ class Gateway:
         for family in text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text):
             for sample in family.samples:
                 found[sample.name] += sample.value
+        return found
+
+    def labelled(self, name: str, label: str) -> Counter[str]:
+        """Sums of the samples of one name, by a label."""
+        found: Counter[str] = Counter()
+        for family in text_string_to_metric_families(httpx.get(f"{self.url}/metrics").text):
+            for sample in family.samples:
+                if sample.name == name:
+                    found[sample.labels[label]] += sample.value
         return found
 
 
@@ -112,12 +123,14 @@ def gateway(tmp_path: Path, provider: FakeProvider, database_url: str, redis_url
                 "deployments": [
                     deployment(provider),
                     deployment(provider, "second", upstream_model="fake-small"),
+                    deployment(provider, "kept", upstream_model="fake-small"),
                     deployment(
                         provider, "embedding", upstream_model="fake-embedding",
                         capabilities={"embeddings": True, "chat": False},
                     ),
                 ],
                 "models": [{"name": "alias", "fallbacks": ["second"], "retry_backoff_s": 0.02}],
+                "caches": [{"model": "kept", "ttl_s": 1, "coalesce": True}],
                 "limits": [
                     {"name": "many", "of": "tenant", "requests": 10_000_000, "tokens": 10**12},
                     {"name": "slots", "of": "tenant", "parallel": PARALLEL},
@@ -160,28 +173,49 @@ def is_ready(url: str) -> bool:
     return False
 
 
-def request_of(chance: random.Random) -> tuple[str, dict[str, Any], bool]:
-    """A path, a body, and whether it is streamed."""
+@dataclass
+class Asked:
+    """One request; calls with the same ``key`` are the same."""
+
+    path: str
+    body: dict[str, Any]
+    streamed: bool = False
+    key: str | None = None
+
+
+def request_of(chance: random.Random) -> Asked:
+    """A request of some kind."""
     kind, text = chance.random(), chance.choice(TEXTS)
     streamed = chance.random() < 0.5
     messages = [{"role": "user", "content": text}]
-    if kind < 0.15:
-        return "/llm/v1/embeddings", {"model": "embedding", "input": text}, False
-    if kind < 0.35:
+    chat = "/llm/v1/chat/completions"
+    if kind < 0.1:
+        return Asked("/llm/v1/embeddings", {"model": "embedding", "input": text})
+    if kind < 0.3:
         body = {"model": "alias", "max_tokens": 100, "messages": messages, "stream": streamed}
-        return "/llm/v1/messages", body, streamed
-    return "/llm/v1/chat/completions", {"model": "alias", "messages": messages, "stream": streamed}, streamed
+        return Asked("/llm/v1/messages", body, streamed)
+    if kind < 0.5:
+        # Asked by several at a time, and again: answered from the cache, or by one call for all of them.
+        return Asked(chat, {"model": "kept", "messages": messages, "stream": streamed}, streamed)
+    if kind < 0.6:
+        key = f"key-{int(time.monotonic() * 4)}"
+        same = [{"role": "user", "content": "the same"}]
+        return Asked(chat, {"model": "second", "messages": same}, key=key)
+    return Asked(chat, {"model": "alias", "messages": messages, "stream": streamed}, streamed)
 
 
 async def call(http: httpx.AsyncClient, session: str, chance: random.Random, tally: Tally) -> None:
     """One call to its end."""
-    path, body, streamed = request_of(chance)
-    headers = {"signalbox-session-id": session}
-    async with http.stream("POST", path, json=body, headers=headers) as answer:
+    asked = request_of(chance)
+    headers = {"signalbox-session-id": session, **({"Idempotency-Key": asked.key} if asked.key else {})}
+    async with http.stream("POST", asked.path, json=asked.body, headers=headers) as answer:
         tally.statuses[answer.status_code] += 1
-        if (call_id := answer.headers.get("signalbox-llm-call-id")) is not None:
+        call_id = answer.headers.get("signalbox-llm-call-id")
+        if asked.key is not None and answer.status_code == 200:
+            tally.by_key.setdefault(asked.key, set()).add(call_id)
+        elif asked.key is None and call_id is not None:
             tally.call_ids[session] = call_id
-        stop_after = chance.randrange(1, 6) if streamed and chance.random() < ABORTED else None
+        stop_after = chance.randrange(1, 6) if asked.streamed and chance.random() < ABORTED else None
         number = 0
         async for _ in answer.aiter_raw():
             number += 1
@@ -294,7 +328,8 @@ def test_mixed_load_leaves_nothing_behind(gateway, provider, database_url, redis
     first, last = thirds(samples)
     grown = statistics.median(s.rss_mb for s in last) - statistics.median(s.rss_mb for s in first)
     assert grown < GROWTH_MB, f"memory grew by {grown:.1f} MB in {seconds * 2 / 3:.0f} s"
-    assert max(s.descriptors for s in last) <= max(s.descriptors for s in first) + 8
+    opened = statistics.median(s.descriptors for s in last) - statistics.median(s.descriptors for s in first)
+    assert opened <= CLIENTS / 2, f"{opened} more descriptors are open"
 
     # What was taken is given back.
     wait_until_at_rest(gateway, before)
@@ -304,10 +339,15 @@ def test_mixed_load_leaves_nothing_behind(gateway, provider, database_url, redis
 
     # The books have every call once.
     calls = rows(database_url, "ledger_calls", "call_id, session_id, outcome")
+    assert gateway.labelled("signalbox_llm_cached_calls_total", "cached").keys() >= {"exact", "coalesced"}
     by_session = Counter(session for _, session, _ in calls)
     assert set(by_session.values()) == {1}
     assert len(calls) == gateway.metrics()["signalbox_llm_calls_total"]
     assert tally.call_ids.items() <= {session: call_id for call_id, session, _ in calls}.items()
+    assert {len(ids) for ids in tally.by_key.values()} == {1}, "a key was charged twice"
+    assert {call_id for ids in tally.by_key.values() for call_id in ids} <= {
+        call_id for call_id, _, _ in calls
+    }
     attempts = rows(database_url, "ledger_attempts", "call_id, number")
     assert len(attempts) == gateway.metrics()["signalbox_llm_attempts_total"]
 
