@@ -23,6 +23,7 @@ async def hedged(call: Call, course: Course, turn: Turn, pace: Pace, attempt: At
     began = clock()
     unusual_s = pace.unusual_s()
     running: dict[asyncio.Future[Answer], Turn] = {}
+    answer: Answer | None = None
     try:
         running[asyncio.ensure_future(attempt(turn))] = turn
         done, _ = await asyncio.wait(running, timeout=unusual_s)
@@ -31,7 +32,13 @@ async def hedged(call: Call, course: Course, turn: Turn, pace: Pace, attempt: At
             running[asyncio.ensure_future(attempt(other))] = other
         answer = await _first_of(running, course, turn)
     finally:
-        await _stop(running)
+        try:
+            await _stop(running)
+        except BaseException:
+            # The client left just now, so nobody will read what was answered.
+            if isinstance(answer, Begun):
+                await answer.aclose()
+            raise
     pace.add(clock() - began)
     if other is not None:
         call.account.drop(besides=answer.stream.attempt if isinstance(answer, Begun) else None)
