@@ -8,6 +8,7 @@ PORT ?= 8000
 Q ?= where is my order 1042?
 PYTEST ?= -q
 BENCH ?=
+DATA ?=
 
 # uv from the PATH, else one of our own under .tools, made with the system's Python alone.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
@@ -62,7 +63,7 @@ check: lint types imports sizes ## All gates that need no running system
 	$(RUN) python tests/gates/generated_docs.py
 
 ##@ Test it
-.PHONY: test test-all test-long bench bench-gateway bench-intents
+.PHONY: test test-all test-long bench bench-rules bench-gateway bench-intents
 test: .venv/.synced ## Unit, storage, contract and end-to-end tests on real PostgreSQL, Redis and Traefik
 	$(RUN) pytest $(PYTEST) -m "not faults and not soak"
 
@@ -74,6 +75,9 @@ test-long: .venv/.synced ## The soaks at full length
 
 bench: .venv/.compiled ## Cases R and F in both shapes, as ratios to the bare endpoint
 	$(RUN) python bench/turns/run.py
+
+bench-rules: .venv/.compiled ## What matching unseen messages costs at 100 to 10,000 rules (DATA=folder of labelled sentences)
+	$(RUN) python bench/rules.py $(DATA)
 
 bench-gateway: .venv/.compiled ## The gateway beside nginx, LiteLLM, Portkey, TensorZero (BENCH="--quick --only nginx,signalbox")
 	$(RUN) python bench/gateway/run.py $(BENCH)

@@ -11,7 +11,7 @@ from signalbox.common.auth import ServiceTokens, create_key
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import Unavailable
 from signalbox.common.ids import now_ms
-from signalbox.common.rules import Re2Engine
+from signalbox.common.rules import DEFAULT_MEMORY
 from signalbox.contracts.identity import KeyRecord, Scope
 from signalbox.workflow import endpoints, sse
 from signalbox.workflow.build import Builder
@@ -36,7 +36,7 @@ def app(stage):
     made.state.settings = stage.settings
     made.state.queries = stage.queries
     made.state.views = stage.views
-    made.state.builder = Builder(Re2Engine())
+    made.state.builder = Builder(DEFAULT_MEMORY, 60)
     return made
 
 

@@ -4,7 +4,7 @@ import pytest
 from support.admin_stand_in import hash_of
 from support.workflow_stage import CONFIG, compiled
 
-from signalbox.common.rules import Re2Engine, normalise
+from signalbox.common.rules import DEFAULT_MEMORY, Re2Engine, normalise
 from signalbox.contracts.admin import BuildRequest, SnapshotDocument
 from signalbox.contracts.config import Intent, Parameter, Route
 from signalbox.workflow.build import Builder
@@ -163,7 +163,7 @@ async def test_rules_that_were_built_are_used_and_give_the_same_answers():
     snapshot = compiled(CONFIG)
     text = snapshot.config.model_dump_json(exclude_unset=True)
     request = BuildRequest(tenant="acme", config_hash=hash_of(text), document=text)
-    built = await Builder(Re2Engine()).build(request)
+    built = await Builder(DEFAULT_MEMORY, 60).build(request)
     assert (built.errors, built.report) == ([], {"rules": 8})
 
     class NoCompiling(Re2Engine):
@@ -194,7 +194,7 @@ async def test_rules_that_do_not_fit_the_memory_are_an_error_of_the_build():
         "intents": [{"id": "a", "when": {"patterns": ["(x{1,200}y{1,200}){3}"]}, "then": {"reply": "x"}}],
     }
     text = compiled({**CONFIG}).config.model_validate(config).model_dump_json(exclude_unset=True)
-    built = await Builder(Re2Engine(64 * 1024)).build(
+    built = await Builder(64 * 1024, 60).build(
         BuildRequest(tenant="acme", config_hash="0" * 64, document=text)
     )
     assert [error.code for error in built.errors] == ["rules_too_large"]

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from signalbox.common.clients import FlowsClient, GatewayClient, SkillsClient, ToolsClient
 from signalbox.common.platform import Platform
-from signalbox.common.rules import Re2Engine
+from signalbox.common.rules import ServingEngine
 from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.workflow import endpoints
@@ -90,12 +90,18 @@ def wire(
     )
 
 
+def _builders(settings: WorkflowSettings) -> Builders:
+    """What a snapshot is built with."""
+    rules = Builder(settings.rules_max_bytes, settings.rules_build_timeout_s)
+    return Builders([rules, ExampleBuilder(settings.examples_timeout_s, settings.encoder_file)])
+
+
 def create_app(settings: WorkflowSettings | None = None, platform: Platform | None = None) -> FastAPI:
     """The Workflow service as an ASGI app; with a ``platform`` as one of several services in a process."""
     settings = settings or WorkflowSettings()
     own = platform is None
     platform = platform or Platform.from_settings(settings)
-    engine = Re2Engine(settings.rules_max_bytes)
+    engine = ServingEngine(settings.rules_max_bytes)
     authenticator = platform.authenticator(_NAME)
     encoder = None if settings.encoder_file is None else LateEncoder(settings.encoder_file)
     compiler = SnapshotCompiler(engine, settings.variables, encoder)
@@ -140,7 +146,5 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     app.state.drain = partial(services.running.drain, max(0.0, settings.drain_seconds - _LAST_WORDS_S))
     app.state.queries = services.queries
     app.state.views = services.views
-    app.state.builder = Builders(
-        [Builder(engine), ExampleBuilder(settings.examples_timeout_s, settings.encoder_file)]
-    )
+    app.state.builder = _builders(settings)
     return app

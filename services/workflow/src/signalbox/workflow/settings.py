@@ -26,6 +26,8 @@ class WorkflowSettings(CommonSettings):
     snapshot_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
     rules_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
     """Memory that the rules of one snapshot may use."""
+    rules_build_timeout_s: float = Field(default=240.0, gt=0)
+    """How long compiling the rules of a snapshot to a database may take; past it RE2 matches them, more slowly."""
     encoder_file: Path | None = None
     """An ONNX file of a sentence encoder: examples are then compared by meaning, too, not by words alone. Every replica
     has the same file; without it, or with another, they decide by words."""

@@ -1,12 +1,14 @@
 """A snapshot as Workflow uses it: parsed, its rules compiled, its targets indexed."""
 
 import base64
+import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from signalbox.common.rules import Re2Engine
+from signalbox.common.rules import RuleEngine
 from signalbox.common.template_values import context_values, effective_variables
 from signalbox.common.templates import Templates, localized
 from signalbox.common.validation import load_snapshot
@@ -24,6 +26,8 @@ from signalbox.workflow.matching.example_matcher import (
 from signalbox.workflow.matching.rule_matcher import RuleMatcher
 
 RULES_ARTEFACT = "rules"
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,19 @@ def _flow_writes(flow: Flow, flows: dict[str, Flow], tools: set[str], seen: set[
     return False
 
 
+def _data(artefact: Artefact) -> bytes:
+    """The bytes of an artefact. Raises ValueError where they are not those that were built."""
+    data = base64.b64decode(artefact.data_base64)
+    if hashlib.sha256(data).hexdigest() != artefact.sha256:
+        raise ValueError(f"the artefact '{artefact.name}' is damaged")
+    return data
+
+
 class SnapshotCompiler:
     """Makes snapshots of stored documents."""
 
     def __init__(
-        self, engine: Re2Engine, variables: Mapping[str, str], encoder: LateEncoder | None = None
+        self, engine: RuleEngine, variables: Mapping[str, str], encoder: LateEncoder | None = None
     ) -> None:
         self._encoder = encoder
         self._engine = engine
@@ -168,8 +180,8 @@ class SnapshotCompiler:
     def _rules(self, config: WorkflowConfig, built: Artefact | None) -> RuleMatcher:
         if built is not None:
             try:
-                return RuleMatcher(config.intents, self._engine, base64.b64decode(built.data_base64))
-            except ValueError:
-                # Built by another version: compiling anew gives the same rules, only slower.
-                pass
+                return RuleMatcher(config.intents, self._engine, _data(built))
+            except ValueError as error:
+                # Built by another version, or damaged: compiling anew gives the same rules, only slower.
+                _LOG.warning("compiling the rules of %s: %s", config.workflow_id, error)
         return RuleMatcher(config.intents, self._engine)

@@ -4,17 +4,20 @@ The meaning of a pattern is RE2's, whatever engine runs it. Text is brought into
 before it is matched; patterns and keywords are brought into the same form when they are compiled.
 """
 
-from signalbox.common.rules.errors import BadPattern, RulesOutOfMemory, RulesTooLarge
+from signalbox.common.rules.errors import BadPattern, DatabaseUnusable, RulesOutOfMemory, RulesTooLarge
 from signalbox.common.rules.keywords import keyword_rule
 from signalbox.common.rules.normalise import normalise, normalise_pattern
 from signalbox.common.rules.pattern import Pattern, PatternMatch, captures
-from signalbox.common.rules.ports import CompiledRules, Rule, RuleEngine
+from signalbox.common.rules.ports import CompiledRules, Rule, RuleEngine, Trust
 from signalbox.common.rules.re2_engine import DEFAULT_MEMORY, Re2Engine
+from signalbox.common.rules.serving import FEW_RULES, ServingEngine
 
 __all__ = [
     "DEFAULT_MEMORY",
+    "FEW_RULES",
     "BadPattern",
     "CompiledRules",
+    "DatabaseUnusable",
     "Pattern",
     "PatternMatch",
     "Re2Engine",
@@ -22,6 +25,8 @@ __all__ = [
     "RuleEngine",
     "RulesOutOfMemory",
     "RulesTooLarge",
+    "ServingEngine",
+    "Trust",
     "captures",
     "keyword_rule",
     "normalise",

@@ -27,3 +27,7 @@ class RulesOutOfMemory(SignalboxError):
     code = "rules_out_of_memory"
     status = 503
     title = "Rules out of memory"
+
+
+class DatabaseUnusable(Exception):
+    """There is no compiled database of rules that can be used here. The rules are unharmed, and RE2 has them."""

@@ -1,10 +1,12 @@
 """Keywords as rules: whole words in scripts that separate them, anywhere in scripts that do not."""
 
+import re
+
 import re2
 
 from signalbox.common.rules.errors import BadPattern
 from signalbox.common.rules.normalise import normalise
-from signalbox.common.rules.ports import Rule
+from signalbox.common.rules.ports import Rule, Trust
 
 # Letters and digits of scripts whose words are separated. The blocks between these ranges hold punctuation
 # and symbols, or scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han, Yi, Hangul (whose
@@ -14,8 +16,12 @@ _WORD = (
     r"\x{1800}-\x{1FFF}\x{2C00}-\x{2DFF}\x{A4D0}-\x{A95F}\x{A980}-\x{ABFF}\x{FB00}-\x{FDFF}\x{FE70}-\x{FEFE}"
     r"\x{10000}-\x{16FFF}\x{1D400}-\x{1EFFF}"
 )
-_WORD_CHARACTER = f"[{_WORD}]"
 _EDGE = f"[^{_WORD}]"
+# The same for Python's own engine, which answers about one character or a short text faster.
+_ANY_WORD = re.compile(
+    "[" + re.sub(r"\\x\{(\w+)\}", lambda found: re.escape(chr(int(found[1], 16))), _WORD) + "]"
+)
+_OTHER_WORDS = re.compile(_ANY_WORD.pattern.replace("0-9A-Za-z_", ""))
 
 
 def keyword_rule(rule_id: int, keyword: str) -> Rule:
@@ -35,10 +41,18 @@ def keyword_rule(rule_id: int, keyword: str) -> Rule:
     before = rf"\b{escaped}" if plain[0].isascii() and starts else escaped
     cheap = rf"{before}\b" if plain[-1].isascii() and ends else before
     if not starts and not ends:
-        return Rule(rule_id, cheap)
+        return Rule(rule_id, cheap, shortest=len(plain), longest=len(plain))
     exact = f"{f'(?:^|{_EDGE})' if starts else ''}({escaped}){f'(?:$|{_EDGE})' if ends else ''}"
-    return Rule(rule_id, cheap, exact)
+    # In a text without words of other scripts, `\b` and the edges are the same.
+    return Rule(rule_id, cheap, exact, Trust.ASCII_WORDS, len(plain), len(plain))
+
+
+def least_trust(text: str) -> Trust:
+    """What a search must be trusted with for a normalised text."""
+    if text.isascii():
+        return Trust.ASCII
+    return Trust.ALWAYS if _OTHER_WORDS.search(text) else Trust.ASCII_WORDS
 
 
 def _is_word(character: str) -> bool:
-    return re2.search(_WORD_CHARACTER, character) is not None
+    return _ANY_WORD.search(character) is not None

@@ -3,6 +3,9 @@
 import re
 import unicodedata
 
+NEVER_NORMAL = "\u017f\u212a"
+"""Long s and the Kelvin sign: the only characters outside ASCII that fold to ASCII letters. NFKC replaces them."""
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _WHITESPACE = re.compile(r"\s+")
 

@@ -1,6 +1,7 @@
 """One RE2 pattern: whether and where it is found, and what its groups captured."""
 
 from functools import cached_property
+from typing import Any
 
 import re2
 
@@ -41,7 +42,8 @@ class Pattern:
         """Compile. Raises BadPattern with RE2's reason."""
         self.source = source
         try:
-            self._compiled = re2.compile(normalise_pattern(source), options())
+            # Bytes, because RE2's Python code takes three times as long to find in a str.
+            self._filter, self._compiled = _compiled(normalise_pattern(source).encode())
         except (re2.error, UnicodeEncodeError) as error:
             raise BadPattern(refusal(source, error)) from None
 
@@ -53,27 +55,64 @@ class Pattern:
     @cached_property
     def group_names(self) -> frozenset[str]:
         """Names of the pattern's named groups."""
-        return frozenset(self._compiled.groupindex)
+        return frozenset(self._groups)
 
     def search(self, text: str) -> PatternMatch | None:
         """The first match in a text, in time linear in its length."""
-        found = self._compiled.search(text)
+        data = text.encode()
+        found = self._compiled.search(data)
         if found is None:
             return None
+        start, end = found.span()
+        # An empty match may lie between the bytes of a character, where ``\B`` holds.
+        whole = found.group().decode()
+        if len(data) != len(text):
+            start = len(data[:start].decode(errors="ignore"))
+            end = start + len(whole)
         captured = [group for group in found.groups() if group is not None]
         return PatternMatch(
-            start=found.start(),
-            end=found.end(),
-            text=found.group(),
-            value=captured[0] if captured else found.group(),
-            groups={name: value for name, value in found.groupdict().items() if value is not None},
+            start=start,
+            end=end,
+            text=whole,
+            value=captured[0].decode() if captured else whole,
+            groups={
+                name: value.decode()
+                for name, index in self._groups.items()
+                if (value := found.group(index)) is not None
+            },
         )
+
+    def length(self, data: bytes) -> int:
+        """How many characters the first match has, in a text that is encoded already; 0 without one."""
+        found = self._compiled.search(data)
+        if found is None:
+            return 0
+        start, end = found.span()
+        return len(data[start:end].decode(errors="ignore"))
+
+    @cached_property
+    def _groups(self) -> dict[str, int]:
+        return {name.decode(): index for name, index in self._compiled.groupindex.items()}
 
 
 def captures(pattern: str, text: str) -> dict[str, str]:
     """What the named groups of a pattern captured in a normalised text; empty without a match."""
     found = Pattern(pattern).search(text)
     return found.groups if found is not None else {}
+
+
+def _compiled(pattern: bytes) -> tuple[re2.Filter, Any]:
+    """The compiled pattern, and what owns it. Raises ``re2.error``.
+
+    A filter of one compiles it in half the time of ``re2.compile``, which copies options about and keeps the result.
+    """
+    owner = re2.Filter()
+    try:
+        owner.Add(pattern, options())
+    except re2.error:
+        # This one says why.
+        return owner, re2.compile(pattern, options())
+    return owner, owner.re(0)
 
 
 def options(memory: int = _MEMORY, *, case_sensitive: bool = False) -> re2.Options:

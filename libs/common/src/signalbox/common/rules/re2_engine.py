@@ -1,19 +1,20 @@
 """Rules on RE2: one automaton for all patterns, linear in the length of the text."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 
 import re2
 
 from signalbox.common.rules.errors import BadPattern, RulesOutOfMemory, RulesTooLarge
+from signalbox.common.rules.keywords import least_trust
 from signalbox.common.rules.normalise import normalise_pattern
 from signalbox.common.rules.pattern import Pattern, PatternMatch, options
-from signalbox.common.rules.ports import Rule
+from signalbox.common.rules.ports import Rule, Trust
+from signalbox.common.rules.stored import StoredRules
+from signalbox.common.rules.table import RuleTable
 from signalbox.contracts.problem import ProblemError
 
 DEFAULT_MEMORY = 64 * 1024 * 1024
-_FORMAT = "signalbox-rules/1"
 # Found in every text, so an empty answer means that the automaton gave up (RE2 tells Python nothing else).
 _SENTINEL = r"\A"
 _PROBE_CHARACTERS = 20_000
@@ -22,11 +23,12 @@ _PROBE_CHARACTERS = 20_000
 class Re2Rules:
     """A compiled set; see CompiledRules."""
 
-    def __init__(self, rules: Sequence[Rule], compiled: re2.Set) -> None:
-        self._rules: Mapping[int, Rule] = {rule.id: rule for rule in rules}
-        self._ids = [rule.id for rule in rules]
+    def __init__(self, table: RuleTable, compiled: re2.Set) -> None:
+        self._table = table
         self._set = compiled
-        self._patterns: dict[int, Pattern] = {}
+
+    def __len__(self) -> int:
+        return len(self._table)
 
     def match(self, text: str) -> list[int]:
         """See CompiledRules."""
@@ -35,25 +37,28 @@ class Re2Rules:
             raise RulesOutOfMemory(
                 "The memory for rules ran out while matching: raise the rules' memory limit or split the workflow."
             )
+        needed = least_trust(text)
         # Position 0 is the sentinel's.
-        found = [self._ids[position - 1] for position in positions if position]
-        return sorted(rule_id for rule_id in found if self._applies(rule_id, text))
+        return sorted(
+            self._table.ids[position - 1]
+            for position in positions
+            if position and self._applies(position - 1, text, needed)
+        )
 
     def find(self, rule_id: int, text: str) -> PatternMatch | None:
         """See CompiledRules."""
-        pattern = self._patterns.get(rule_id)
-        if pattern is None:
-            rule = self._rules[rule_id]
-            pattern = self._patterns[rule_id] = Pattern(rule.exact or rule.pattern)
-        return pattern.search(text)
+        return self._table.find(rule_id, text)
+
+    def longest(self, rule_ids: Sequence[int], text: str, outcomes: Sequence[int]) -> int:
+        """See CompiledRules."""
+        return self._table.longest(rule_ids, text, outcomes)
 
     def serialise(self) -> bytes:
         """See CompiledRules. RE2 has no format for compiled programs, so these are the rules themselves."""
-        rules = [[rule.id, rule.pattern, rule.exact] for rule in self._rules.values()]
-        return json.dumps({"format": _FORMAT, "rules": rules}, ensure_ascii=False).encode()
+        return StoredRules(self._table.columns()).to_bytes()
 
-    def _applies(self, rule_id: int, text: str) -> bool:
-        return self._rules[rule_id].exact is None or self.find(rule_id, text) is not None
+    def _applies(self, position: int, text: str, needed: Trust) -> bool:
+        return self._table.settled(position, needed) or self._table.confirms(position, text)
 
 
 class Re2Engine:
@@ -64,22 +69,18 @@ class Re2Engine:
 
     def compile(self, rules: Sequence[Rule]) -> Re2Rules:
         """See RuleEngine."""
-        if len({rule.id for rule in rules}) < len(rules):
-            raise ValueError("rule ids must be unique")
+        table = RuleTable.of(rules)
         compiled = self._compile(rules)
         if compiled is None:
             patterns = self._checked(rules)
             raise self._too_large(rules, patterns)
         if not self._survives_probe(rules, compiled):
             raise self._too_large(rules, self._checked(rules))
-        return Re2Rules(rules, compiled)
+        return Re2Rules(table, compiled)
 
     def load(self, data: bytes) -> Re2Rules:
-        """See RuleEngine."""
-        stored = json.loads(data)
-        if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
-            raise ValueError("these are not rules serialised by this engine")
-        return self.compile([Rule(rule_id, pattern, exact) for rule_id, pattern, exact in stored["rules"]])
+        """See RuleEngine. Compiles the rules; a database beside them is not looked at."""
+        return self.compile(RuleTable(StoredRules.from_bytes(data).columns).rules())
 
     def _compile(self, rules: Sequence[Rule]) -> re2.Set | None:
         """The compiled set, or None where a pattern is bad or the memory is too small."""

@@ -24,14 +24,28 @@ class RuleMatcher:
     """
 
     def __init__(self, intents: Sequence[Intent], engine: RuleEngine, compiled: bytes | None = None) -> None:
-        self._intents = list(intents)
-        self._owners, rules = _rules(intents)
-        self._rules: CompiledRules = engine.compile(rules) if compiled is None else engine.load(compiled)
-        self._readers = {intent.id: ParameterReader(intent.parameters) for intent in intents}
+        """Load ``compiled``, which is serialised rules of the same intents, else compile.
 
-    def serialise(self) -> bytes:
-        """The compiled set, as an artefact of the snapshot."""
-        return self._rules.serialise()
+        Raises:
+            ValueError: ``compiled`` is not what it should be.
+        """
+        self._intents = list(intents)
+        self._owners: list[int] = []
+        self._priorities: list[int] = []
+        self._capturing: set[int] = set()
+        for index, intent in enumerate(intents):
+            for number, pattern in enumerate(intent.when.patterns, len(self._owners)):
+                if "(?P<" in pattern or "(?<" in pattern:
+                    self._capturing.add(number)
+            count = len(intent.when.patterns) + len(intent.when.keywords)
+            self._owners += [index] * count
+            self._priorities += [intent.priority] * count
+        self._rules: CompiledRules = (
+            engine.compile(rules_of(intents)) if compiled is None else engine.load(compiled)
+        )
+        if len(self._rules) != len(self._owners):
+            raise ValueError("these rules were compiled for other intents")
+        self._readers: dict[str, ParameterReader] = {}
 
     def match(self, text: str) -> RuleHit | None:
         """The intent that rules find in a normalised text, if any.
@@ -42,38 +56,39 @@ class RuleMatcher:
         ids = self._rules.match(text)
         if not ids:
             return None
-        top = max(self._intents[self._owners[rule]].priority for rule in ids)
-        best: tuple[int, int] | None = None
-        winner: tuple[int, dict[str, str]] | None = None
-        for rule in ids:
-            owner = self._owners[rule]
-            if self._intents[owner].priority < top:
-                continue
-            found = self._rules.find(rule, text)
-            if found is None:
-                continue
-            rank = (found.end - found.start, -owner)
-            if best is None or rank > best:
-                best, winner = rank, (owner, found.groups)
-        if winner is None:
-            return None
-        intent = self._intents[winner[0]]
-        return RuleHit(intent, self.parameters(intent, text, winner[1]))
+        winner = ids[0] if len(ids) == 1 else self._best(ids, text)
+        found = self._rules.find(winner, text) if winner in self._capturing else None
+        intent = self._intents[self._owners[winner]]
+        return RuleHit(intent, self.parameters(intent, text, {} if found is None else found.groups))
 
     def parameters(self, intent: Intent, text: str, given: dict[str, Any]) -> dict[str, Any]:
         """The parameters of an intent: those given, and those that its own patterns find in the text."""
-        return self._readers[intent.id].read(text, given)
+        if not intent.parameters:
+            return given
+        reader = self._readers.get(intent.id)
+        if reader is None:
+            reader = self._readers[intent.id] = ParameterReader(intent.parameters)
+        return reader.read(text, given)
+
+    def _best(self, ids: list[int], text: str) -> int:
+        """The rule that wins, of several that are found; they ascend, and so do their owners."""
+        top = max([self._priorities[rule] for rule in ids])
+        ids = [rule for rule in ids if self._priorities[rule] == top]
+        # A rule that captures leads to a reply of its own, others to that of their intent.
+        outcomes = [-1 - rule if rule in self._capturing else self._owners[rule] for rule in ids]
+        return self._rules.longest(ids, text, outcomes)
 
 
-def _rules(intents: Sequence[Intent]) -> tuple[list[int], list[Rule]]:
-    """The rules, numbered, and for each the index of its intent."""
-    owners: list[int] = []
+def rules_of(intents: Sequence[Intent]) -> list[Rule]:
+    """The rules of intents, numbered in their order: each intent's patterns, then its keywords.
+
+    Raises:
+        BadPattern: a keyword is empty.
+    """
     rules: list[Rule] = []
-    for index, intent in enumerate(intents):
+    for intent in intents:
         for pattern in intent.when.patterns:
             rules.append(Rule(len(rules), pattern))
-            owners.append(index)
         for keyword in intent.when.keywords:
             rules.append(keyword_rule(len(rules), keyword))
-            owners.append(index)
-    return owners, rules
+    return rules
