@@ -15,6 +15,8 @@ Ints = npt.NDArray[np.int64]
 
 _GATHERED = 2_000_000
 """Numbers that one step may gather: 8 MB, which caches mostly hold."""
+_FEW = 100_000
+"""Below so many entries a step costs more than what is padded: rows of more different lengths share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Features:
 def _groups(starts: Ints, columns: Ints, values: Floats) -> list[_Group]:
     lengths = np.diff(starts)
     groups = []
-    for low, high in _widths(int(lengths.max(initial=0))):
+    for low, high in _widths(int(lengths.max(initial=0)), 2.0 if len(values) < _FEW else 1.25):
         rows = np.flatnonzero((lengths > low) & (lengths <= high))
         if len(rows) == 0:
             continue
@@ -82,11 +84,11 @@ def _groups(starts: Ints, columns: Ints, values: Floats) -> list[_Group]:
     return groups
 
 
-def _widths(longest: int) -> Iterator[tuple[int, int]]:
-    """Bounds of widths, each about a quarter above the one before."""
+def _widths(longest: int, growth: float) -> Iterator[tuple[int, int]]:
+    """Bounds of widths, each so many times the one before."""
     low = 0
     while low < longest:
-        high = max(low + 1, low * 5 // 4)
+        high = max(low + 1, int(low * growth))
         yield low, high
         low = high
 

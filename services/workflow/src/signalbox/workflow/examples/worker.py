@@ -14,12 +14,15 @@ from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
 from signalbox.workflow.examples.training import IntentExamples, Trained, train
 
 _NICE: Final = 10
+_MANY: Final = 500
+"""From so many examples on it takes seconds. With fewer somebody waits for a start, and it is over at once."""
 
 
 def main() -> None:
-    """Train by words, and once more with an encoder where there is one; give way to whoever serves meanwhile."""
-    os.nice(_NICE)
+    """Train by words, and once more with an encoder where there is one; with many examples give way to who serves."""
     given = json.load(sys.stdin.buffer)
+    if sum(len(entry["examples"]) for entry in given["intents"]) > _MANY:
+        os.nice(_NICE)
     intents = [
         IntentExamples(entry["id"], tuple(entry["examples"]), entry["description"])
         for entry in given["intents"]
