@@ -6,16 +6,16 @@ Source: OpenAI API reference, "The chat completion object" and "The chat complet
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.protocol import DONE, Tokens, event
 
 _PIECES = re.compile(r"[\u3000-\u9fff\uff00-\uffef]|\s*[^\s\u3000-\u9fff\uff00-\uffef]+|\s+")
 """Words with the space before them; single characters where a script has no spaces."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completion:
     """One answer; ``message`` is an assistant message with text or tool calls."""
 

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.contracts.llm import ModelList
 
@@ -51,7 +51,7 @@ class Gateway(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """What one check found. ``ok`` None: there was nothing to check."""
 

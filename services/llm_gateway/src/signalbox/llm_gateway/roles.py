@@ -1,9 +1,9 @@
 """Which model plays which role when a workflow names none, and why."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import get_args
 
+from signalbox.common.record import record
 from signalbox.contracts.config.llm import ModelRole
 from signalbox.llm_gateway.deployments import ANY_MODEL, DEMO_MODEL, Deployment
 
@@ -17,7 +17,7 @@ _NEEDS: dict[ModelRole, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RoleChoice:
     """The default model of a role (None: there is none), and a sentence that says why."""
 

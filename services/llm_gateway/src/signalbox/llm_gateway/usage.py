@@ -1,10 +1,11 @@
 """What calls used and cost, summed up from the ledger, corrections included."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from signalbox.common.ids import new_id
+from signalbox.common.record import record
 from signalbox.common.storage import Database, Statement, Write, listed
 from signalbox.contracts.llm import UsageLine
 from signalbox.llm_gateway.rates import money
@@ -39,7 +40,7 @@ _CORRECT = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UsageQuery:
     """Which calls of a tenant are summed up, and by what. A filter that is None takes all."""
 
@@ -52,7 +53,7 @@ class UsageQuery:
     purpose: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Correction:
     """What a call cost more, or less (below zero), than its row says."""
 

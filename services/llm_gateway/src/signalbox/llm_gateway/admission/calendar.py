@@ -1,9 +1,10 @@
 """Windows of the calendar, as budgets have them: where they begin and end in a tenant's time zone."""
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
+
+from signalbox.common.record import record
 
 WindowKind = Literal["hour", "day", "week", "month", "total"]
 
@@ -13,7 +14,7 @@ END_OF_TIME_MS = 253_402_300_800_000
 _HOUR_S = 3600
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CalendarWindow:
     """From ``start_ms`` up to, and not including, ``end_ms``; epoch milliseconds."""
 

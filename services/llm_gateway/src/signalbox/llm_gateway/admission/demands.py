@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from signalbox.common.cache.ports import key
+from signalbox.common.record import record
 from signalbox.contracts.identity import key_id_of
 from signalbox.llm_gateway.admission.calendar import END_OF_TIME_MS, window_at
 from signalbox.llm_gateway.admission.ports import Opening
@@ -19,7 +20,7 @@ _MAX_KNOWN = 4096
 NANO = 10**9
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scope:
     """Whose calls a budget counts: rows of the ledger of ``tenant`` that are ``of`` somebody named ``value``."""
 
@@ -29,7 +30,7 @@ class Scope:
     currency: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Demand:
     """Room that a call needs in one counter.
 

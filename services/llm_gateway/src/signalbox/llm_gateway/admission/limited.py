@@ -3,10 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from signalbox.common.errors import Unavailable
 from signalbox.common.ids import now_ms
+from signalbox.common.record import record
 from signalbox.llm_gateway.admission.counters import (
     NEVER_MS,
     UNKNOWN_MS,
@@ -182,7 +182,7 @@ class LimitedAdmission:
                 _LOG.warning("the soft budget '%s' is exceeded", budget.name)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Asking:
     """A call that asks to be admitted."""
 

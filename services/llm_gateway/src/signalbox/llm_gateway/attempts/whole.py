@@ -1,12 +1,12 @@
 """One attempt at an answer that comes whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from signalbox.common.errors import DeadlineExceeded, SignalboxError
+from signalbox.common.record import record
 from signalbox.llm_gateway.accounting import AttemptAccount
 from signalbox.llm_gateway.call import Call
 from signalbox.llm_gateway.deployments import Deployment, UpstreamKind
@@ -17,7 +17,7 @@ from signalbox.llm_gateway.protocol import provider_error, refusal_in
 from signalbox.llm_gateway.telemetry import Content
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Providers:
     """What an attempt is made with."""
 

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.caching.capture import (
@@ -33,7 +34,7 @@ MAX_ASKED_TTL_S = 86_400
 _EVENTS_AT_ONCE = 32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Wanted:
     """What is to be done for one call. ``ttl_s`` of 0: its answer is not kept."""
 

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
 
 from signalbox.common.cache import Cache, CacheUnavailable, StoredValue
+from signalbox.common.record import record
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ MAX_WRITES = 256
 """Answers that may be on their way to the cache; what comes on top is not kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """A kept answer: the body of a whole one, which was made at ``made_at`` (epoch milliseconds)."""
 

@@ -15,6 +15,7 @@ import orjson
 
 from signalbox.common.context import Deadline
 from signalbox.common.errors import SignalboxError
+from signalbox.common.record import record
 from signalbox.llm_gateway.answers import WholeAnswer
 from signalbox.llm_gateway.caching.kept import KeptAnswers
 from signalbox.llm_gateway.caching.keys import namespace_of
@@ -37,7 +38,7 @@ _KEY_SIZE_BYTES = 2
 Embed = Callable[[RequestBody, Caller], Awaitable[WholeAnswer]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Question:
     """What is asked in a call, in a form that can be compared."""
 

@@ -5,12 +5,12 @@ what is no older.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CacheWishes:
     """What a request's headers say; without any, the model's rule decides."""
 

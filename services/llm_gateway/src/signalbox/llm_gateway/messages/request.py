@@ -1,10 +1,10 @@
 """A request of Anthropic's protocol as a chat request."""
 
-from dataclasses import dataclass
 from typing import Self
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.messages.body import MessagesBody
 from signalbox.llm_gateway.messages.output_format import response_format
 from signalbox.llm_gateway.messages.parts import Json
@@ -20,7 +20,7 @@ _MEDIUM_BUDGET = 16384
 """Thinking budgets, in tokens, below which the effort is low and medium: ours, there is no published relation."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MessagesRequest:
     """What a call to ``/v1/messages`` asks for. ``chat`` is what the gateway does for it."""
 

@@ -9,7 +9,6 @@ import asyncio
 import importlib.util
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import orjson
 
 from signalbox.common.ids import now_ms
+from signalbox.common.record import record
 from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
 from signalbox.llm_gateway.money.book import PriceBook
 from signalbox.llm_gateway.rates import Price, PriceSpec, Rates
@@ -26,7 +26,7 @@ _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens\Z")
 _MAX_KNOWN = 1000
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Terms:
     """What is known of a model's money: its price, None where nobody has said one, and its own limit of output."""
 
@@ -37,7 +37,7 @@ class Terms:
 _NOTHING = Terms(None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Known:
     """The terms of a deployment, which may change at ``until_ms``."""
 

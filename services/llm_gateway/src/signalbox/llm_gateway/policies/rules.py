@@ -1,12 +1,12 @@
 """Limits and budgets as an operator writes them."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from signalbox.common.record import record
 from signalbox.contracts.identity import DEFAULT_TENANT
 
 ANY_TENANT = "*"
@@ -99,7 +99,7 @@ class TenantRule(_Rule):
     """Where its days begin, for budgets."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PolicySet:
     """All rules at one moment. ``version`` differs in a process whenever anything in it does."""
 

@@ -1,6 +1,5 @@
 """Limits, budgets and prices in tables, with a number that counts their changes."""
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -8,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from signalbox.common.auth import SYSTEM_TENANT
 from signalbox.common.ids import new_id
+from signalbox.common.record import record
 from signalbox.common.storage import Database, Statement, Write, insert_into
 from signalbox.llm_gateway.money.book import DatedPrice
 from signalbox.llm_gateway.policies.rules import BudgetRule, LimitRule
@@ -24,7 +24,7 @@ class StoredPolicies(BaseModel):
     prices: tuple[DatedPrice, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """Who changes something, and when (epoch milliseconds)."""
 

@@ -5,17 +5,17 @@ whole yet: providers may send the arguments of several calls in turn.
 """
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from signalbox.common.ids import new_id
+from signalbox.common.record import record
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _PartForm:
     """How the events of one kind of part are called."""
 

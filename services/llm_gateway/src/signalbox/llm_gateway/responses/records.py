@@ -1,14 +1,15 @@
 """Rows of the tables of responses."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from signalbox.common.record import record
+
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResponseKey:
     """Which response, and whose: another tenant's or another subject's is not found."""
 
@@ -17,7 +18,7 @@ class ResponseKey:
     response_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StoredResponse:
     """A row of ``llm_responses``; see the table. Times are epoch milliseconds."""
 
@@ -50,7 +51,7 @@ class StoredResponse:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EventBatch:
     """A row of ``llm_response_events`` without its key: the events ``first`` to ``last``, one JSON a line."""
 

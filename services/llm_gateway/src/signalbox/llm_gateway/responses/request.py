@@ -1,10 +1,10 @@
 """A request to create a response, as a chat request and as what the response repeats of it."""
 
-from dataclasses import dataclass
 from typing import Any, Self
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.protocol import RequestBody
 from signalbox.llm_gateway.responses.body import OPENAI_ONLY, ResponsesBody
 from signalbox.llm_gateway.responses.items import chat_messages, input_items
@@ -43,7 +43,7 @@ _REPEATED: Json = {
 "The response object"."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ResponsesRequest:
     """What a call to ``/v1/responses`` asks for."""
 

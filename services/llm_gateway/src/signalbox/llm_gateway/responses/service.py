@@ -1,11 +1,11 @@
 """What can be done with responses: created, read, followed, cancelled, deleted."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
@@ -25,7 +25,7 @@ from signalbox.llm_gateway.translation.estimates import estimated_input
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page:
     """Which items of a list: ``limit`` of them behind the one with the id ``after``."""
 

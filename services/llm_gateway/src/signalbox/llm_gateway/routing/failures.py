@@ -7,11 +7,11 @@ llama.cpp, Gemini, Bedrock, Mistral, Cohere, xAI and OpenRouter by what their se
 
 import re
 import time
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from signalbox.common.errors import DeadlineExceeded, SignalboxError
+from signalbox.common.record import record
 from signalbox.llm_gateway.errors import (
     AnswerInvalid,
     BadDeployment,
@@ -41,7 +41,7 @@ class Then(StrEnum):
     """Every deployment of the model would say the same."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure:
     """``counts``: held against the deployment. ``ours``: the operator's side is wrong, not the call or the provider."""
 

@@ -1,12 +1,12 @@
 """Places in a JSON document, read with errors that name the place."""
 
-from dataclasses import dataclass
 from typing import Any
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.errors import MalformedCall
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """A value and the JSON pointer (RFC 6901) to it. Every reading method raises MalformedCall."""
 

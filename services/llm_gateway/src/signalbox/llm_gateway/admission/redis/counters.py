@@ -12,6 +12,7 @@ from typing import Any, cast
 from signalbox.common.cache import CacheUnavailable
 from signalbox.common.cache.redis.client import RedisClient
 from signalbox.common.cache.redis.scripts import load_script
+from signalbox.common.record import record
 from signalbox.llm_gateway.admission.counters import Amounts, Answer, Used, Verdict
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.redis.operations import (
@@ -44,7 +45,7 @@ MAX_UNHEARD = 50_000
 """What waits for Redis to hear it: a process that makes calls uncounted while Redis is away must not grow for ever."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Abandoned:
     """A call of a process that is gone: ``state`` is "o" open, "s" settled or "r" reaped; its row as bytes."""
 

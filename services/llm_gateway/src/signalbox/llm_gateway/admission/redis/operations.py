@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from signalbox.common.cache.redis.connection import Argument
+from signalbox.common.record import record
 from signalbox.llm_gateway.admission.counters import Answer, Verdict
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.windows import bucket_width_us
@@ -31,7 +32,7 @@ class Operation:
     """Whether Redis may have heard it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pulse:
     """What a process learns at a sign of life: whether budgets are counted, and which processes give none."""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from signalbox.common.context import Deadline
 from signalbox.common.errors import Unavailable
+from signalbox.common.record import record
 from signalbox.common.storage import NotStorable
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.answers import ByteStream, WholeAnswer
@@ -48,7 +49,7 @@ _PASSING = frozenset({401, 403, 408, 409, 425, 429})
 """Refusals of a provider that say nothing about the request: the next call may be answered."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Repeatable:
     """A call that may be a repetition: ``body`` is what was posted to ``route``.
 

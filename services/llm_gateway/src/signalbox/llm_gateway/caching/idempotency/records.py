@@ -1,17 +1,18 @@
 """What is kept of a call that was made under a key."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.llm_gateway.answers import WholeAnswer
 from signalbox.llm_gateway.caching.idempotency.streams import ReplayedStream
 from signalbox.llm_gateway.errors import IdempotencyNotReplayable, ProviderRefused
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallName:
     """What names a call: another tenant's, another principal's and another route's key is another one."""
 
@@ -21,7 +22,7 @@ class CallName:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeyRow:
     """A row of ``llm_idempotency`` as one finds it: for which body it is, and what became of its call."""
 
@@ -32,7 +33,7 @@ class KeyRow:
     reply: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeptReply:
     """What the call got: a whole answer, a stream, or the provider's refusal of what was asked.
 
