@@ -91,6 +91,11 @@ def test_deployments_are_valid(text: str) -> None:
     assert wrong_routes(file.models, {deployment.model for deployment in file.deployments}) == []
 
 
+@pytest.mark.parametrize("text", _snippets("yaml", "gateway"))
+def test_sections_of_the_gateways_file_are_valid(text: str) -> None:
+    assert GatewayFile.model_validate(yaml.safe_load(text)).model_fields_set
+
+
 @pytest.mark.parametrize("text", _snippets("yaml", "dialogues"))
 def test_dialogues_are_valid(text: str) -> None:
     assert DialogueFile.model_validate(yaml.safe_load(text)).dialogues

@@ -1,4 +1,4 @@
-"""``signalbox doctor``: does every role have a model that can do its work?"""
+"""``signalbox doctor``: does every role have a model that can do its work? And the operator's commands."""
 
 import asyncio
 import os
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from signalbox.common.cli.options import DEFAULT_URL, Url
+from signalbox.llm_gateway.operating.cli import app as operating
 
 if TYPE_CHECKING:
     import httpx
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from signalbox.llm_gateway.doctor import Finding, Gateway
 
 app = typer.Typer()
+app.add_typer(operating)
 
 _TIMEOUT_S = 120.0
 

@@ -55,11 +55,16 @@ class GatewayFile(BaseModel):
         Raises:
             SettingsError: it cannot be read; the sentence says all that is wrong, each with its place.
         """
+        return cls.section(path, "deployments")
+
+    @classmethod
+    def section(cls, path: Path, name: str) -> Self:
+        """A file's content; one that is a list is the section ``name``. Raises as ``read`` does."""
         try:
             content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-            return cls.model_validate({"deployments": content} if isinstance(content, list) else content)
+            return cls.model_validate({name: content} if isinstance(content, list) else content)
         except (OSError, yaml.YAMLError) as error:
-            raise SettingsError(f"Cannot read SIGNALBOX_LLM_DEPLOYMENTS_FILE {path}: {error}") from error
+            raise SettingsError(f"Cannot read {path}: {error}") from error
         except ValidationError as error:
             wrong = "; ".join(
                 f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors()
