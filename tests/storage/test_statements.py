@@ -18,6 +18,8 @@ from signalbox.common.storage.postgres.queries import guarded
 
 SOURCES = {source.service: source for source in discover()}
 INSERT = re.compile(r"INSERT INTO (\w+) \(([^)]*)\)")
+# Tables whose rows are inserted as one JSON parameter, by statements that are put together from the tables' columns.
+INSERTED_AS_ONE = {"llm_gateway": {"ledger_attempts", "ledger_calls", "llm_budgets", "llm_limits"}}
 # The types that statements may take and give: src/include/catalog/pg_type.dat.
 BOOL, BYTEA, INT8, INT4, TEXT, FLOAT8, NUMERIC, TEXTS, INTS = 16, 17, 20, 23, 25, 701, 1700, 1009, 1016
 
@@ -75,12 +77,13 @@ def test_sqlite_prepares_every_statement(service, source, database_supply, tmp_p
 
 def test_postgresql_prepares_every_statement(service, source, database_supply, tmp_path):
     with psycopg.connect(database_supply.url(source, "postgresql", tmp_path), autocommit=True) as connection:
-        for name, statement in statements_of(service).items():
+        for place, (name, statement) in enumerate(statements_of(service).items()):
             compiled = statement.compiled("postgresql")
             for number, sql in enumerate((compiled.sql, guarded(compiled, 1))):
-                prepared = connection.pgconn.prepare(f"{name}_{number}".encode(), sql.encode())
+                # Numbers, because PostgreSQL's names end after 63 bytes.
+                prepared = connection.pgconn.prepare(f"{place}_{number}".encode(), sql.encode())
                 assert prepared.status == ExecStatus.COMMAND_OK, f"{name}: {prepared.error_message}: {sql}"
-            described = connection.pgconn.describe_prepared(f"{name}_0".encode())
+            described = connection.pgconn.describe_prepared(f"{place}_0".encode())
             types = {described.param_type(index) for index in range(described.nparams)}
             assert types <= {TEXT, INT8, FLOAT8, BYTEA, TEXTS, INTS}, f"{name}: parameters of types {types}"
             assert bool(described.nfields) is compiled.returns_rows, name
@@ -98,7 +101,7 @@ def test_an_insert_names_every_column_of_its_table(service):
             columns = {column.strip() for column in found[2].split(",")}
             assert columns == {column.name for column in tables[found[1]].columns}, name
             inserted[found[1]] = columns
-    assert set(inserted) == set(tables)
+    assert set(inserted) | INSERTED_AS_ONE.get(service, set()) == set(tables)
 
 
 def test_no_statement_asks_for_columns_that_it_does_not_know():

@@ -16,6 +16,7 @@ _COLUMNS = (
     "heartbeat_at",
     "created_at",
     "expires_at",
+    "reply",
 )
 _NAME = "tenant = :tenant AND subject = :subject AND route = :route AND key = :key"
 
@@ -25,7 +26,7 @@ _CLAIM = Statement(
     {insert_into("llm_idempotency", _COLUMNS)}
     ON CONFLICT (tenant, subject, route, key) DO UPDATE SET
         request_hash = excluded.request_hash, claim = excluded.claim, owner = excluded.owner,
-        heartbeat_at = excluded.heartbeat_at, reply = NULL,
+        heartbeat_at = excluded.heartbeat_at, reply = excluded.reply,
         created_at = excluded.created_at, expires_at = excluded.expires_at
     WHERE llm_idempotency.expires_at <= :created_at
         OR (llm_idempotency.owner IS NOT NULL AND llm_idempotency.heartbeat_at <= :silent_since)
@@ -77,6 +78,7 @@ class IdempotencyRepository:
             "claim": claim,
             "owner": self._owner,
             "heartbeat_at": now,
+            "reply": None,
             "created_at": now,
             "expires_at": expires_at,
             "silent_since": silent_since,
