@@ -12,6 +12,7 @@ from signalbox.common.cache import CacheUnavailable, StoredValue
 from signalbox.common.cache.redis import RedisCache
 from signalbox.common.cache.redis.address import parse_url
 from signalbox_local import RedisServer, free_port
+from signalbox_local.ports import port_is_free
 
 
 async def test_replicas_share_everything(redis_cache, second_redis_cache):
@@ -258,8 +259,14 @@ async def test_a_primary_that_becomes_a_replica_is_left_until_it_is_one_again(
     assert await own_cache.values.get("v") == b"1"
 
 
+def _port_with_its_bus():
+    """A free port for a member of a cluster, which listens 10,000 ports above it too, where no client's socket is."""
+    ports = (free_port() for _ in range(1000))
+    return next(port for port in ports if port + 10_000 < 32_768 and port_is_free(port + 10_000))
+
+
 async def test_a_cluster_is_refused_in_words():
-    with RedisServer(own=True, options=("--cluster-enabled", "yes")) as server:
+    with RedisServer(own=True, port=_port_with_its_bus(), options=("--cluster-enabled", "yes")) as server:
         cache = RedisCache(server.url)
         with pytest.raises(CacheUnavailable, match="Redis Cluster"):
             await cache.ping()
