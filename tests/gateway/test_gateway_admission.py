@@ -144,3 +144,20 @@ def test_calls_wait_for_room_over_replicas(replicas, provider):
     provider.script([{"latency_ms": 100}])
     assert statuses(burst(gateways, 12)) == {200: 12}
     assert provider.peak_open_requests() == 2
+
+
+@pytest.mark.parametrize(
+    ("hard", "own_limit", "sent"), [(True, None, 4096), (True, 900, None), (False, None, None)]
+)
+def test_what_a_hard_budget_reserves_is_all_that_a_model_may_answer(
+    replicas, provider, hard, own_limit, sent
+):
+    (gateway,) = replicas(
+        1,
+        {"max_output_tokens": own_limit},
+        budgets=[{"name": "day", "of": "tenant", "amount": "1", "window": "day", "hard": hard}],
+    )
+    uncapped = {name: value for name, value in BODY.items() if name != "max_tokens"}
+    assert statuses(burst([gateway], 1, uncapped)) == {200: 1}
+    (asked,) = provider.requests()
+    assert (asked.body.get("max_tokens") or asked.body.get("max_completion_tokens")) == sent

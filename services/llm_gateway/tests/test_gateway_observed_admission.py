@@ -45,6 +45,8 @@ class Books(CallMetrics):
 class Gate:
     """Admits calls whose tickets remember what they were told, or refuses them."""
 
+    holds_to_worst = True
+
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.settled: list[str] = []

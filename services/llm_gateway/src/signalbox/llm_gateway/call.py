@@ -11,7 +11,7 @@ from signalbox.llm_gateway.admission import Ticket
 from signalbox.llm_gateway.answers import StreamedAnswer, WholeAnswer
 from signalbox.llm_gateway.caching.wishes import NO_WISHES, CacheWishes
 from signalbox.llm_gateway.deployments import Deployment
-from signalbox.llm_gateway.money import Asked, WorstCase
+from signalbox.llm_gateway.money import UNCAPPED_OUTPUT, Asked, WorstCase
 from signalbox.llm_gateway.ports import Operation, UpstreamRequest
 from signalbox.llm_gateway.protocol import RequestBody
 from signalbox.llm_gateway.records import Labels
@@ -50,8 +50,11 @@ class Call:
 
     @property
     def output_cap(self) -> int | None:
-        """The cap that is sent to a provider where the request has none: the key's."""
-        return self.caller.principal.default_max_output if self.asked.answers else None
+        """The cap that is sent to a provider where the request has none: the key's, else what a hard budget needs."""
+        if not self.asked.answers:
+            return None
+        assumed = UNCAPPED_OUTPUT if self.worst.assumed and self.ticket.holds_to_worst else None
+        return self.caller.principal.default_max_output or assumed
 
     def upstream_request(self, deployment: Deployment, body: bytes) -> UpstreamRequest:
         """An attempt at ``deployment``, within the time that the caller has left.

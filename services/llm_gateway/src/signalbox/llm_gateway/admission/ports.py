@@ -40,6 +40,11 @@ class Slot(Protocol):
 class Ticket(Protocol):
     """An admitted call. It is given back exactly once, by ``settle``, and with it the slots of its attempts."""
 
+    @property
+    def holds_to_worst(self) -> bool:
+        """Whether the call may not use more than its worst case, as a hard budget counts on it."""
+        ...
+
     async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> Slot:
         """Before each attempt: what the deployment itself allows, and what an attempt after others costs more.
 

@@ -73,6 +73,11 @@ class LimitedTicket:
         self._extended: dict[int, str] = {}
         self._settled = False
 
+    @property
+    def holds_to_worst(self) -> bool:
+        """See ``Ticket``."""
+        return self._demands.has_hard_budget
+
     async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> Slot:
         """See ``Ticket``."""
         own = self._admission.of_deployment(self._opening, deployment)

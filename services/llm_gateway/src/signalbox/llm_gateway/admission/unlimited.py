@@ -19,6 +19,8 @@ NO_SLOT = NoSlot()
 class UnlimitedTicket:
     """A ticket that nothing was reserved for."""
 
+    holds_to_worst = False
+
     async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> NoSlot:
         """See ``Ticket``."""
         del deployment, worst, spent_pico

@@ -2,11 +2,12 @@
 
 from signalbox.llm_gateway.money.book import DatedPrice, PriceBook
 from signalbox.llm_gateway.money.prices import Prices, Terms
-from signalbox.llm_gateway.money.worst_case import Asked, WorstCase, asked, worst_case
+from signalbox.llm_gateway.money.worst_case import UNCAPPED_OUTPUT, Asked, WorstCase, asked, worst_case
 from signalbox.llm_gateway.rates import PICO, Price, Rates, money
 
 __all__ = [
     "PICO",
+    "UNCAPPED_OUTPUT",
     "Asked",
     "DatedPrice",
     "Price",

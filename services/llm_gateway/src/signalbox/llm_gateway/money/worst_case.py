@@ -14,7 +14,10 @@ from signalbox.llm_gateway.money.prices import Terms
 from signalbox.llm_gateway.protocol import RequestBody, Tokens, estimated_tokens
 
 UNCAPPED_OUTPUT = 4096
-"""Output tokens that are reserved where neither the request, the key nor the model has a limit."""
+"""Output tokens that are reserved where neither the request, the key nor the model has a limit.
+
+Under a hard budget they are sent as the request's cap then: what is reserved must be all that can be used.
+"""
 
 _MAX_CHOICES = 128
 """What OpenAI's API allows for ``n``; a larger one is refused by the provider."""
@@ -55,6 +58,8 @@ class WorstCase:
     estimate: Tokens
     """What limits of tokens take until it is known what was used: input at four bytes a token, output by its cap."""
     unknown: str | None = None
+    assumed: bool = False
+    """Whether a deployment has no limit of output, so that one was assumed."""
 
 
 def asked(body: RequestBody, *, answers: bool, default_output: int | None = None) -> Asked:
@@ -98,10 +103,12 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
     """The worst case of a request that any of ``candidates``, never empty, may answer."""
     text = request.text_bytes
     most_media = most_output = 0
-    cost, currency, unknown = 0, None, None
+    cost, currency, unknown, assumed = 0, None, None, False
     for deployment, terms in candidates:
         media = request.images * deployment.image_tokens + request.audios * deployment.audio_tokens
-        output = _output(request, deployment.max_output_tokens or terms.max_output)
+        cap = request.output_cap or deployment.max_output_tokens or terms.max_output
+        assumed = assumed or (request.answers and not cap)
+        output = request.choices * (cap or UNCAPPED_OUTPUT) if request.answers else 0
         most_media, most_output = max(most_media, media), max(most_output, output)
         price = terms.price
         if price is None:
@@ -116,14 +123,8 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
     bound = Tokens(text + most_media, most_output)
     estimate = Tokens(estimated_tokens(text) + most_media, most_output)
     if unknown is not None:
-        return WorstCase(bound, None, None, estimate, unknown)
-    return WorstCase(bound, cost, currency, estimate)
-
-
-def _output(request: Asked, models_own: int | None) -> int:
-    if not request.answers:
-        return 0
-    return request.choices * (request.output_cap or models_own or UNCAPPED_OUTPUT)
+        return WorstCase(bound, None, None, estimate, unknown, assumed)
+    return WorstCase(bound, cost, currency, estimate, assumed=assumed)
 
 
 def _parts(messages: Any) -> Iterable[dict[str, Any]]:
