@@ -131,7 +131,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             authenticator=authenticator,
             routers=[router, messages_router, responses_router, policies_router],
             lifespan=lifespan,
-            ready_checks={"database": database.ping, **limits.checks},
+            ready_checks={"database": LedgerRepository(database).ping, **limits.checks},
             metrics=metrics,
             error_response=_error_response,
         )

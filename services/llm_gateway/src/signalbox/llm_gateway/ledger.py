@@ -56,20 +56,22 @@ class BatchedLedger:
         self._written = asyncio.Event()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._why = "the database is away"
+        """What kept rows from being written last."""
 
     async def start(self) -> None:
         """Begin to write."""
         self._task = asyncio.create_task(self._run(), name="ledger-writer")
 
     async def close(self) -> None:
-        """Write what waits; with the database away for 10 s, say how many rows are lost."""
+        """Write what waits; where that cannot be done in 10 s, say how many rows are lost, and why."""
         self._closing.set()
         self._came.set()
         if self._task is not None:
             try:
                 await asyncio.wait_for(self._task, CLOSE_S)
             except TimeoutError:
-                _LOG.error("the database is away: %d ledger row(s) are lost", len(self._waiting))
+                _LOG.error("%d ledger row(s) are lost: %s", len(self._waiting), self._why)
 
     def record(self, call: LedgerCall) -> None:
         """See ``ports.Ledger.record``."""
@@ -107,6 +109,7 @@ class BatchedLedger:
             try:
                 await self._write(batch)
             except Unavailable as error:
+                self._why = error.detail
                 if failures == 0:
                     _LOG.warning("ledger rows wait: %s", error.detail)
                 await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])

@@ -128,11 +128,21 @@ _DELETE_REPLACED_ATTEMPTS = Statement(
 )
 
 
+_PROBE = Statement("SELECT reaped, cached FROM ledger_calls WHERE tenant IS NULL")
+
+
 class LedgerRepository:
     """Writes the ledger's tables."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def ping(self) -> None:
+        """Return when the ledger can be written; raise Unavailable, which says why, when it cannot.
+
+        A database that answers but was never migrated could keep no row.
+        """
+        await self._database.fetch_all(_PROBE)
 
     async def insert(self, calls: list[LedgerCall]) -> None:
         """Write calls with their attempts as one transaction.

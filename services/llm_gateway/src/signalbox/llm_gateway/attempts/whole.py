@@ -12,7 +12,7 @@ from signalbox.llm_gateway.call import Call
 from signalbox.llm_gateway.deployments import Deployment, UpstreamKind
 from signalbox.llm_gateway.errors import ProviderBroke
 from signalbox.llm_gateway.money import Prices, worst_case
-from signalbox.llm_gateway.ports import Upstream, UpstreamAnswer, UpstreamRequest
+from signalbox.llm_gateway.ports import Operation, Upstream, UpstreamAnswer, UpstreamRequest
 from signalbox.llm_gateway.protocol import provider_error, refusal_in
 from signalbox.llm_gateway.telemetry import Content
 
@@ -56,6 +56,7 @@ class Providers:
         try:
             answer = await self.upstreams[deployment.kind].send(request)
             parsed = _parsed(answer, deployment)
+            _check_answer(parsed, request.operation, deployment)
         except SignalboxError as error:
             close_failed(attempt, error)
             raise
@@ -68,6 +69,17 @@ class Providers:
             attempt.reported(usage)
         attempt.close("ok", 200)
         return answer.body, parsed
+
+
+def _check_answer(parsed: Mapping[str, Any], operation: Operation, deployment: Deployment) -> None:
+    """Raise ProviderBroke for an object that is no answer: no client could read it, and somebody else may answer."""
+    if operation == "embeddings":
+        if not isinstance(parsed.get("data"), list):
+            raise ProviderBroke(f"'{deployment.name}' answered without 'data'; try again.")
+        return
+    choices = parsed.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise ProviderBroke(f"'{deployment.name}' answered without 'choices'; try again.")
 
 
 def close_failed(attempt: AttemptAccount, error: SignalboxError) -> None:
