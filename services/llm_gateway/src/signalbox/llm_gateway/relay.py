@@ -98,7 +98,7 @@ class StreamRelay:
             return b""
         if not isinstance(chunk, dict):
             return block
-        if self._is_more_text(chunk):
+        if self._attempt.content is None and self._is_more_text(chunk):
             return self._edited(block, data, chunk)
         error = refusal_in(chunk, self._name)
         if error is not None:
