@@ -6,16 +6,34 @@ from opentelemetry.trace import NoOpTracer
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Opening, Unlimited
+from signalbox.llm_gateway.admission.open_calls import abandoned, decode, encode
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.rates import PriceSpec
-from signalbox.llm_gateway.records import Labels
+from signalbox.llm_gateway.records import MAX_PICO, Labels
 
 CHEAP = PriceSpec(input=1, request="0.5").price
 EUROS = PriceSpec(input=1, currency="EUR").price
 HALF = 10**12 // 2
 WORST = WorstCase(Tokens(input=1000), 0, "USD", Tokens())
+
+
+class Refusing:
+    """A slot, span or ticket of which the first so many uses fail."""
+
+    def __init__(self, failures):
+        self.failures = failures
+        self.settled = []
+
+    def settle(self, row):
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("planted")
+        self.settled.append(row)
+
+    def free(self):
+        raise RuntimeError("planted")
 
 
 class FakeLedger:
@@ -27,23 +45,29 @@ class FakeLedger:
         self.row = call
 
 
-@pytest.fixture
-async def account():
-    opening = Opening(
+def opening_of(worst=WORST):
+    return Opening(
         call_id="c1",
         principal=Principal(tenant="acme", subject="key:1"),
         labels=Labels(),
         operation="chat/completions",
         model="m",
-        worst=WORST,
+        worst=worst,
         created_at=0,
         deadline=None,
     )
+
+
+def account_with(ticket):
     ledger = FakeLedger()
-    ticket = await Unlimited().admit(opening)
-    made = CallAccount(ledger, NoOpTracer(), opening, ticket, streamed=False)
+    made = CallAccount(ledger, NoOpTracer(), opening_of(), ticket, streamed=False)
     made.ledger = ledger
     return made
+
+
+@pytest.fixture
+async def account():
+    return account_with(await Unlimited().admit(opening_of()))
 
 
 def attempt(account, price, used=None, sent=40):
@@ -101,3 +125,58 @@ async def test_the_input_of_an_attempt_without_a_report_is_estimated_at_what_was
     account.finish("aborted", 499)
     (row,) = account.ledger.row.attempts
     assert (row.tokens, row.estimated) == (Tokens(input=1000), True)
+
+
+@pytest.mark.parametrize("reported", [-5, 2**63, 2**64, "5"])
+async def test_a_report_that_makes_no_sense_is_estimated_and_flagged(account, reported):
+    made = account.attempt(Deployment(model="m", base_url="http://x/v1"), CHEAP, 40)
+    made.received(8)
+    made.reported({"prompt_tokens": 3, "completion_tokens": reported})
+    made.close("ok", 200)
+    account.finish("ok", 200)
+    row = account.ledger.row
+    assert (row.tokens, row.estimated, row.cost_pico) == (Tokens(10, 2), True, HALF + 10 * 10**6)
+
+
+@pytest.mark.parametrize("price", ["1e9", "1e40"])
+async def test_a_cost_beyond_the_columns_is_cut_to_what_they_hold_and_said(account, caplog, price):
+    for _ in range(2):
+        attempt(account, PriceSpec(input=price).price, used=10**9)
+    assert money_of(account) == (MAX_PICO, "USD", True)
+    assert [each.cost_pico for each in account.ledger.row.attempts] == [MAX_PICO] * 2
+    assert account.ledger.row.estimated
+    assert "check its price" in caplog.text
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_a_row_is_written_where_its_ticket_cannot_be_settled_by_it(failures, caplog):
+    ticket = Refusing(failures)
+    account = account_with(ticket)
+    attempt(account, CHEAP, used=2)
+    assert money_of(account) == (HALF + 2 * 10**6, "USD", True)
+    assert [row.error_code for row in ticket.settled] == ["internal_error"] * (2 - failures)
+    assert len(caplog.records) == 1
+
+
+async def test_a_ticket_is_given_back_where_the_row_cannot_be_written(caplog):
+    ticket = Refusing(0)
+    account = account_with(ticket)
+    account.ledger.record = lambda row: 1 / 0
+    account.finish("ok", 200)
+    account.finish("ok", 200)
+    assert len(ticket.settled) == 1
+    assert len(caplog.records) == 1
+
+
+async def test_a_call_whose_attempt_cannot_be_closed_has_a_row_and_gives_its_ticket_back():
+    ticket = Refusing(0)
+    account = account_with(ticket)
+    account.attempt(Deployment(model="m", base_url="http://x/v1"), CHEAP, 40, ticket)
+    account.finish("ok", 200)
+    assert ticket.settled == [account.ledger.row]
+    assert (account.ledger.row.error_code, account.ledger.row.reaped) == ("internal_error", False)
+
+
+def test_the_row_that_a_dead_process_leaves_holds_no_more_than_a_column():
+    worst = WorstCase(Tokens(input=1000), 10**30, "USD", Tokens())
+    assert decode(encode(abandoned(opening_of(worst)))).cost_pico == MAX_PICO

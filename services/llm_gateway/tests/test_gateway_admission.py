@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -64,6 +65,15 @@ async def test_a_ticket_frees_its_slot_once_and_a_cached_answer_uses_no_tokens()
         assert await setup.admitted(1) == 0
         ticket.settle(row(opening))
         ticket.settle(row(opening))
+
+
+async def test_a_row_that_cannot_be_kept_does_not_keep_another_from_settling_its_call():
+    setup = Setup(limit(parallel=1))
+    opening, ticket = await setup.admit()
+    with pytest.raises(TypeError):
+        ticket.settle(replace(row(opening), cost_pico=2**70))
+    ticket.settle(row(opening))
+    assert await setup.admitted(1) == 1
 
 
 async def test_tokens_are_trued_up():

@@ -317,6 +317,15 @@ async def test_an_event_that_is_not_json_is_left_out():
     assert b'{"cho\n' not in got
 
 
+async def test_a_bug_in_a_stream_is_its_last_event_and_not_a_cut(caplog):
+    calls, _, ledger = setup([chunk("hel"), RuntimeError("planted")])
+    got = await read(await calls.chat(body(stream=True), caller()))
+    last = orjson.loads(got.split(b"\n\n")[-2].removeprefix(b"data: "))
+    assert (last["error"]["type"], DONE in got, b"planted" in got) == ("server_error", False, False)
+    assert (ledger.rows[0].outcome, ledger.rows[0].error_code) == ("error", "internal_error")
+    assert "planted" in caplog.text
+
+
 async def test_an_error_before_the_stream_is_an_error_not_a_stream():
     calls, upstream, ledger = setup((429, [b'{"error":{"message":"slow"}}']))
     with pytest.raises(ProviderRefused):

@@ -311,6 +311,8 @@ def test_openai_itself_is_told_the_cap_by_the_name_that_every_model_of_its_takes
     [
         ({"max_tokens": None}, "/max_tokens"),
         ({"max_tokens": 0}, "/max_tokens"),
+        ({"max_tokens": 10**9 + 1}, "/max_tokens"),
+        ({"max_tokens": 2**63}, "/max_tokens"),
         ({"messages": None}, "/messages"),
         ({"messages": []}, "/messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "/messages/0/role"),

@@ -1,3 +1,5 @@
+import json
+
 import orjson
 import pytest
 
@@ -85,6 +87,31 @@ def test_a_chat_needs_messages(fields):
         RequestBody.parse(b'{"model":"m",%b}' % fields).check_chat()
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n"])
+@pytest.mark.parametrize("value", ["5", 5.0, True, 0, -1, 2**62, 2**63, 2**64, [5]])
+def test_a_count_of_a_chat_that_was_not_understood_is_refused_with_its_place(name, value):
+    raw = orjson.dumps({"model": "m", "messages": [], name: 1})
+    body = RequestBody.parse(
+        raw.replace(b'"%b":1' % name.encode(), b'"%b":%b' % (name.encode(), json.dumps(value).encode()))
+    )
+    with pytest.raises(MalformedCall) as refused:
+        body.check_chat()
+    assert [error.pointer for error in refused.value.errors] == [f"/{name}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "most"), [("max_tokens", 10**9), ("max_completion_tokens", 10**9), ("n", 128)]
+)
+def test_counts_of_a_chat_go_up_to_their_bounds_and_null_is_none(name, most):
+    def chat(value):
+        return RequestBody.parse(orjson.dumps({"model": "m", "messages": [], name: value})).check_chat()
+
+    assert chat(most).fields[name] == most
+    assert chat(None).output_cap is None
+    with pytest.raises(MalformedCall):
+        chat(most + 1)
+
+
 def test_events_are_cut_the_same_however_the_bytes_arrive():
     stream = b': ping\n\ndata: {"a":1}\r\n\r\nevent: x\ndata: one\ndata: two\n\ndata: [DONE]\n\n'
     whole = EventBlocks().feed(stream)
@@ -109,8 +136,15 @@ def test_tokens_are_read_by_kind_and_nonsense_counts_as_nothing():
         "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": -3},
     }
     assert Tokens.reported(usage) == Tokens(100, 20, cached=60, cache_write=10, reasoning=5)
-    assert Tokens.reported({"prompt_tokens": "9", "prompt_tokens_details": None}) == Tokens()
     assert Tokens.reported({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}) == Tokens(input=9, cached=4)
+
+
+@pytest.mark.parametrize("total", ["9", 9.0, True, -1, 10**9 + 1, 2**63, 2**64])
+def test_a_total_that_makes_no_sense_is_no_report(total):
+    assert Tokens.reported({"prompt_tokens": total, "completion_tokens": 4}) is None
+    assert Tokens.reported({"prompt_tokens": 9, "completion_tokens": total}) is None
+    part = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": total}}
+    assert Tokens.reported(part) == Tokens(9, 4)
 
 
 def test_writes_that_are_kept_for_an_hour_are_part_of_all_writes():

@@ -195,6 +195,8 @@ def test_the_response_repeats_what_was_asked():
     ("fields", "pointer"),
     [
         ({"input": None}, "/input"),
+        ({"max_output_tokens": 10**9 + 1}, "/max_output_tokens"),
+        ({"max_output_tokens": 2**63}, "/max_output_tokens"),
         ({"input": 5}, "/input"),
         ({"input": []}, "/input"),
         ({"input": [{"content": "x"}]}, "/input/0/role"),

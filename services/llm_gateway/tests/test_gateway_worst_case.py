@@ -8,6 +8,7 @@ from signalbox.llm_gateway.money import Terms, WorstCase, asked, worst_case
 from signalbox.llm_gateway.money.worst_case import UNCAPPED_OUTPUT
 from signalbox.llm_gateway.protocol import RequestBody, Tokens
 from signalbox.llm_gateway.rates import PriceSpec
+from signalbox.llm_gateway.records import MAX_PICO
 
 MILLION = 10**6
 PRICE = PriceSpec(input=Decimal(1), output=Decimal(2))
@@ -52,16 +53,37 @@ def test_images_and_audio_count_as_declared_and_their_data_as_nothing():
     assert found.tokens.input == len(request.raw) - data + 2 * 1000 + 300
 
 
+def test_parts_of_other_kinds_count_as_the_dearer_of_images_and_audio_beside_their_bytes():
+    parts = [
+        {"type": "text", "text": "what is this?"},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64," + "A" * 1000}},
+        {"type": "video_url", "video_url": {"url": "https://example.com/a.mp4"}},
+    ]
+    request = body(parts, max_tokens=1)
+    found = worst(request, candidate(image_tokens=1000, audio_tokens=300))
+    assert found.tokens.input == len(request.raw) + 2 * 1000
+
+
+def test_a_worst_case_is_never_more_than_a_column_holds():
+    for price in ("1e12", "1e40"):
+        spec = PriceSpec(input=Decimal(price), output=Decimal(price))
+        found = worst(body(max_tokens=10**9, n=128), candidate(spec))
+        assert found.cost_pico == MAX_PICO
+    endless = worst(body(), candidate(max_output_tokens=2**63))
+    assert endless.tokens.output == endless.estimate.output == 10**12
+
+
 @pytest.mark.parametrize(
     ("fields", "of_the_key", "of_the_model", "expected"),
     [
         ({"max_tokens": 7}, 5, 6, 7),
-        ({"max_completion_tokens": 7, "max_tokens": 9, "n": 3}, None, None, 21),
+        ({"max_completion_tokens": 7, "max_tokens": 9, "n": 3}, None, None, 27),
+        ({"max_completion_tokens": 9, "max_tokens": 7}, None, None, 9),
         ({}, 5, 6, 5),
         ({"n": 2}, 5, 6, 10),
         ({}, None, 6, 6),
         ({"max_tokens": 0, "n": True}, None, None, UNCAPPED_OUTPUT),
-        ({"n": 10**9}, 1, None, 128),
+        ({"n": 1000}, 1, None, 1000),
     ],
 )
 def test_output_is_the_calls_cap_else_the_keys_else_the_models(fields, of_the_key, of_the_model, expected):

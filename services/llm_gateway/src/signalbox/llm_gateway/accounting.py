@@ -2,8 +2,10 @@
 
 import asyncio
 import copy
+import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import trace
@@ -12,13 +14,16 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from signalbox.common.errors import SignalboxError
 from signalbox.common.telemetry.tracing import records
 from signalbox.llm_gateway.admission import NO_SLOT, Opening, Slot, Ticket
+from signalbox.llm_gateway.admission.open_calls import abandoned
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.errors import ProviderBroke, ProviderTimeout
 from signalbox.llm_gateway.money import Price, money
 from signalbox.llm_gateway.ports import Ledger
 from signalbox.llm_gateway.protocol import Tokens, estimated_tokens
-from signalbox.llm_gateway.records import CachedBy, LedgerAttempt, LedgerCall, Outcome, storable
+from signalbox.llm_gateway.records import MAX_PICO, CachedBy, LedgerAttempt, LedgerCall, Outcome, storable
 from signalbox.llm_gateway.telemetry import Content, attributes_of_answer, attributes_of_request
+
+_LOG = logging.getLogger(__name__)
 
 _CLIENT_LEFT = 499
 _NO_TOKENS = Tokens()
@@ -55,7 +60,7 @@ class AttemptAccount:
         """What is said in it, where that is kept on the span."""
 
     def reported(self, usage: Mapping[str, Any]) -> None:
-        """The provider reported its tokens; the last report counts."""
+        """The provider reported its tokens; the last report counts, and one that makes no sense is none."""
         self._tokens = Tokens.reported(usage)
 
     def answered(self, model: Any) -> None:
@@ -76,7 +81,7 @@ class AttemptAccount:
             return None if self.row.estimated else self.row.cost_pico
         if self._price is None or self._tokens is None:
             return None
-        return self._price.cost_pico(self._tokens)
+        return self._charged(self._price, self._tokens)[0]
 
     @property
     def currency(self) -> str | None:
@@ -100,7 +105,10 @@ class AttemptAccount:
                 estimated = True
                 tokens = Tokens(input=self._sent_tokens, output=estimated_tokens(self._received_bytes))
         if price is not None and (estimated or self._tokens is not None):
-            cost = price.cost_pico(tokens)
+            cost, exact = self._charged(price, tokens)
+            if not exact:
+                estimated = True
+                _LOG.error("'%s' cost more than the ledger can hold; check its price", self.deployment.name)
         self.row = LedgerAttempt(
             number=self.number,
             deployment=storable(self.deployment.name),
@@ -116,6 +124,14 @@ class AttemptAccount:
         )
         self._slot.free()
         self._end_span(self.row)
+
+    def _charged(self, price: Price, tokens: Tokens) -> tuple[int, bool]:
+        """The cost in 10^-12 units, and whether it is that: what the ledger cannot hold is cut to what it can."""
+        try:
+            cost = price.cost_pico(tokens)
+        except ArithmeticError:  # more digits than decimals have
+            return MAX_PICO, False
+        return (cost, True) if cost <= MAX_PICO else (MAX_PICO, False)
 
     def _elapsed(self) -> int:
         return int((time.monotonic() - self._started) * 1000)
@@ -262,16 +278,41 @@ class CallAccount:
         self.finish("aborted", _CLIENT_LEFT, "client_left")
 
     def finish(self, outcome: Outcome, status: int, code: str | None = None) -> None:
-        """The call is over: give its ticket back and write its row. Later calls have no effect."""
+        """The call is over: give its ticket back and write its row, whatever fails. Later calls have no effect."""
         if self._finished:
             return
         self._finished = True
         self.outcome = outcome
-        for attempt in self._attempts:
-            attempt.close(outcome, status, code)
-        row = self._row(outcome, status, code)
-        self._ticket.settle(row)
-        self._ledger.record(row)
+        failures: list[Exception] = []
+        try:
+            for attempt in self._attempts:
+                attempt.close(outcome, status, code)
+            row = self._row(outcome, status, code)
+        except Exception as error:  # noqa: BLE001 - a bug; the slot and the reservation are given back all the same
+            failures.append(error)
+            row = self._row_of_failure()
+        try:
+            self._settle(row)
+        except Exception as error:  # noqa: BLE001 - the row is written all the same
+            failures.append(error)
+        try:
+            self._ledger.record(row)
+        except Exception as error:  # noqa: BLE001 - nobody who ends a call can do anything about it
+            failures.append(error)
+        if failures:
+            _LOG.error("the end of a call failed", exc_info=failures[0], extra={"call_id": self.call_id})
+
+    def _settle(self, row: LedgerCall) -> None:
+        try:
+            self._ticket.settle(row)
+        except Exception:
+            self._ticket.settle(self._row_of_failure())
+            raise
+
+    def _row_of_failure(self) -> LedgerCall:
+        """The row of a call whose own cannot be made or settled: it may have used all that it could."""
+        row = abandoned(self._opening)
+        return replace(row, error_code="internal_error", streamed=self._streamed, reaped=False)
 
     def _row(self, outcome: Outcome, status: int, code: str | None) -> LedgerCall:
         rows = tuple(attempt.row for attempt in self._attempts if attempt.row is not None)
@@ -319,5 +360,6 @@ def _total(rows: "tuple[LedgerAttempt, ...] | list[LedgerAttempt]") -> tuple[int
     complete = all(row.cost_pico is not None or row.tokens == _NO_TOKENS for row in rows)
     currencies = {row.currency for row in paid}
     if len(currencies) == 1:
-        return sum(row.cost_pico or 0 for row in paid), currencies.pop(), complete
+        cost = sum(row.cost_pico or 0 for row in paid)
+        return min(cost, MAX_PICO), currencies.pop(), complete
     return (0, None, True) if not paid and complete else (None, None, False)

@@ -114,7 +114,8 @@ class Deployment(_Setting):
     image_tokens: int = Field(default=2500, ge=0)
     """Input tokens that are reserved for each image."""
     audio_tokens: int = Field(default=20_000, ge=0)
-    """Input tokens that are reserved for each piece of audio: about ten minutes at 32 tokens a second."""
+    """Input tokens that are reserved for each piece of audio: about ten minutes at 32 tokens a second. The larger of
+    this and ``image_tokens`` is reserved for each part of another kind, such as a file or a video."""
     prefill: bool = False
     """Whether it goes on from an assistant message at the end of a chat, so that it can continue the answer of
     another deployment whose stream broke."""

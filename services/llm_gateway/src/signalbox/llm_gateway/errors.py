@@ -243,6 +243,11 @@ class BadDeployment(SignalboxError):
     code: ClassVar[str] = "bad_deployment"
 
 
+def internal_error() -> SignalboxError:
+    """What the client is told of a bug."""
+    return SignalboxError("Something went wrong on our side; the request id finds it.")
+
+
 class ProviderRefused(SignalboxError):
     """The provider answered with an error, which is passed on: status, message, type and code."""
 

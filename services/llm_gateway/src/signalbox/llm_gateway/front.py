@@ -14,7 +14,7 @@ from signalbox.llm_gateway.caching.idempotency.streams import Route
 from signalbox.llm_gateway.caching.wishes import CacheWishes
 from signalbox.llm_gateway.call import Caller
 from signalbox.llm_gateway.calls import ModelCalls
-from signalbox.llm_gateway.errors import SAID_ONCE
+from signalbox.llm_gateway.errors import SAID_ONCE, internal_error
 from signalbox.llm_gateway.ports import Operation
 from signalbox.llm_gateway.protocol import RequestBody, error_body
 from signalbox.llm_gateway.records import Labels
@@ -114,8 +114,3 @@ def refused(error: SignalboxError) -> ModelResponse:
     if status >= 500 and not isinstance(error, SAID_ONCE):
         _LOG.warning("model call failed: %s", error.code, extra={"code": error.problem().code})
     return ModelResponse(status, {**_JSON, **error.headers}, body)
-
-
-def internal_error() -> SignalboxError:
-    """What the client is told of a bug."""
-    return SignalboxError("Something went wrong on our side; the request id finds it.")

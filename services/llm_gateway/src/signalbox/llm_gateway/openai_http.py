@@ -15,8 +15,8 @@ from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.identity import Scope as AccessScope
 from signalbox.llm_gateway.answers import ByteStream, WholeAnswer
-from signalbox.llm_gateway.errors import SAID_ONCE
-from signalbox.llm_gateway.front import ModelResponse, answered, internal_error
+from signalbox.llm_gateway.errors import SAID_ONCE, internal_error
+from signalbox.llm_gateway.front import ModelResponse, answered
 from signalbox.llm_gateway.leaving import ClientLeft, while_client_stays
 from signalbox.llm_gateway.protocol import error_body
 

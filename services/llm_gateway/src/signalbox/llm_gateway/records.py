@@ -23,6 +23,9 @@ CachedBy = Literal["exact", "semantic", "coalesced"]
 """What answered a call instead of a provider: the answer to the same request, to one that means the same, or that of an
 identical call that was under way."""
 
+MAX_PICO = 2**63 - 1
+"""The largest amount that a column of the ledger can hold: 9.2 million units of a currency."""
+
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MAX_LABEL = 200
 

@@ -9,7 +9,7 @@ import orjson
 
 from signalbox.llm_gateway.admission.ports import Opening
 from signalbox.llm_gateway.protocol import Tokens
-from signalbox.llm_gateway.records import NO_LABELS, Labels, LedgerAttempt, LedgerCall, storable
+from signalbox.llm_gateway.records import MAX_PICO, NO_LABELS, Labels, LedgerAttempt, LedgerCall, storable
 
 GATEWAY_DIED = "gateway_died"
 """``error_code`` of the row of a call whose process died before it knew what was used."""
@@ -45,7 +45,7 @@ def abandoned(opening: Opening) -> LedgerCall:
         deployment=None,
         streamed=False,
         tokens=worst.estimate,
-        cost_pico=worst.cost_pico,
+        cost_pico=None if worst.cost_pico is None else min(worst.cost_pico, MAX_PICO),
         currency=worst.currency,
         priced=worst.cost_pico is not None,
         estimated=True,

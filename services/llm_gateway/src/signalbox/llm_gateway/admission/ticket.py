@@ -116,7 +116,6 @@ class LimitedTicket:
         """See ``Ticket``."""
         if self._settled:
             return
-        self._settled = True
         tokens = row.tokens.input + row.tokens.output
         amounts = Amounts(tokens, _cost_nano(row, self._opening.worst.currency))
         by_deployment: dict[str, int] = {}
@@ -128,6 +127,8 @@ class LimitedTicket:
             by_deployment.pop(self._extended.get(number, ""), 0) for number in range(1, self._extensions + 1)
         )
         self._counters.settle(self._opening.call_id, Used(amounts, extensions), encode(row))
+        # Only now: a row that cannot be settled, whatever is wrong with it, does not keep another from it.
+        self._settled = True
         self._admission.ended(self._demands)
 
 

@@ -110,6 +110,8 @@ class ContinuedRelay(StreamRelay):
 def _summed(usage: dict[str, Any], before: Tokens) -> dict[str, Any]:
     """``usage`` with what the attempts before used."""
     counted = Tokens.reported(usage)
+    if counted is None:
+        return usage
     prompt, completion = counted.input + before.input, counted.output + before.output
     return {
         **usage,

@@ -1,14 +1,18 @@
 """A streamed answer on its way to the client, whichever deployments it comes from."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from signalbox.common.errors import SignalboxError
 from signalbox.llm_gateway.attempts.streams import OpenStream
 from signalbox.llm_gateway.attempts.whole import close_failed
 from signalbox.llm_gateway.call import Call
+from signalbox.llm_gateway.errors import internal_error
 from signalbox.llm_gateway.protocol import DONE, error_body
 from signalbox.llm_gateway.routing import Turn, Use
+
+_LOG = logging.getLogger(__name__)
 
 GoOn = Callable[["Begun", SignalboxError], Awaitable["Begun | None"]]
 
@@ -64,9 +68,12 @@ class Delivery:
         except (asyncio.CancelledError, GeneratorExit):
             account.abort()
             raise
-        except BaseException:
+        except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
+            _LOG.exception("unhandled error in a stream", extra={"call_id": account.call_id})
+            whole = account.outcome == "ok"
             account.finish("error", 500, "internal_error")
-            raise
+            if not whole:
+                yield b"data: " + error_body(internal_error())[1] + b"\n\n"
 
     async def aclose(self) -> None:
         """Stop the provider."""

@@ -37,7 +37,7 @@ async def emulated(
         sent = prompted.request(deployment.provider_model, failed)
         _, parsed = await providers.whole(call, deployment, sent)
         usage = parsed.get("usage")
-        tokens += Tokens.reported(usage) if isinstance(usage, dict) else Tokens()
+        tokens += (Tokens.reported(usage) if isinstance(usage, dict) else None) or Tokens()
         message = _message(parsed, deployment)
         try:
             read = prompted.read(message)

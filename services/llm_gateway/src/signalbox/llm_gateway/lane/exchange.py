@@ -18,11 +18,11 @@ from signalbox.common.web.middleware import describe_request, server_span
 from signalbox.common.web.request_head import request_context
 from signalbox.contracts import headers as names
 from signalbox.llm_gateway.answers import ByteStream
+from signalbox.llm_gateway.errors import internal_error
 from signalbox.llm_gateway.front import (
     ModelFront,
     ModelRequest,
     ModelResponse,
-    internal_error,
     refused,
 )
 from signalbox.llm_gateway.lane.gate import Passed

@@ -5,6 +5,7 @@
 ends with ``error``, never with ``message_stop``.
 """
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
@@ -12,13 +13,15 @@ import orjson
 
 from signalbox.contracts import headers as names
 from signalbox.llm_gateway.answers import StreamedAnswer
-from signalbox.llm_gateway.errors import ProviderBroke
+from signalbox.llm_gateway.errors import ProviderBroke, internal_error
 from signalbox.llm_gateway.messages.answer import message_id, opening, stop_of, tool_block
 from signalbox.llm_gateway.messages.blocks import BlockEvents
 from signalbox.llm_gateway.messages.error_shape import anthropic_error, streamed_error
 from signalbox.llm_gateway.messages.request import MessagesRequest
 from signalbox.llm_gateway.messages.usage import usage_of
 from signalbox.llm_gateway.protocol import EventBlocks, data_of
+
+_LOG = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -53,13 +56,20 @@ class MessageStream:
     async def _translated(self) -> AsyncGenerator[bytes, None]:
         blocks = EventBlocks()
         async for piece in self._answer:
-            written = b"".join([self._written(block) for block in blocks.feed(piece)])
-            if written:
+            if written := self._all_written(blocks.feed(piece)):
                 yield written
             # Read on, also after the end: what ends the chat stream in order keeps the provider's connection.
         if not self._over:
             broken = ProviderBroke("The answer ended before it was whole; try again.")
             yield b"event: error\ndata: " + anthropic_error(broken, self._request_id)[1] + b"\n\n"
+
+    def _all_written(self, blocks: list[bytes]) -> bytes:
+        try:
+            return b"".join([self._written(block) for block in blocks])
+        except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
+            _LOG.exception("unhandled error in a stream")
+            self._over = True
+            return b"event: error\ndata: " + anthropic_error(internal_error(), self._request_id)[1] + b"\n\n"
 
     def _written(self, block: bytes) -> bytes:
         """What an event of the chat stream becomes."""

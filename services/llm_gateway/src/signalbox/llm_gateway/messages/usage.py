@@ -13,10 +13,9 @@ def usage_of(reported: Any, prompt: dict[str, Any], answered_bytes: int) -> dict
     ``prompt_tokens``. Where a provider reports nothing, both totals are estimates from the chat request ``prompt``
     and the bytes of the answer.
     """
-    if not isinstance(reported, dict):
+    tokens = Tokens.reported(reported) if isinstance(reported, dict) else None
+    if tokens is None:
         tokens = Tokens(input=estimated_input(prompt), output=estimated_tokens(answered_bytes))
-    else:
-        tokens = Tokens.reported(reported)
     fresh = tokens.input - tokens.cached - tokens.cache_write
     usage: dict[str, Any] = {
         "input_tokens": max(0, fresh),

@@ -12,6 +12,8 @@ from signalbox.common.record import record
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money.prices import Terms
 from signalbox.llm_gateway.protocol import RequestBody, Tokens, estimated_tokens
+from signalbox.llm_gateway.rates import Price
+from signalbox.llm_gateway.records import MAX_PICO
 
 UNCAPPED_OUTPUT = 4096
 """Output tokens that are reserved where neither the request, the key nor the model has a limit.
@@ -19,8 +21,9 @@ UNCAPPED_OUTPUT = 4096
 Under a hard budget they are sent as the request's cap then: what is reserved must be all that can be used.
 """
 
-_MAX_CHOICES = 128
-"""What OpenAI's API allows for ``n``; a larger one is refused by the provider."""
+_TEXT = frozenset({"text", "refusal", "thinking", "redacted_thinking"})
+_MOST_TOKENS = 10**12
+"""A bound of the bound, far beyond what can be asked for, so that all counters and columns can hold it."""
 
 
 @record
@@ -33,6 +36,8 @@ class Asked:
     text_bytes: int
     images: int = 0
     audios: int = 0
+    others: int = 0
+    """Parts of other kinds, such as files and videos."""
     choices: int = 1
     output_cap: int | None = None
     answers: bool = True
@@ -73,7 +78,7 @@ def asked(body: RequestBody, *, answers: bool, default_output: int | None = None
     size = len(body.raw)
     if not answers:
         return Asked(size, answers=False)
-    images = audios = data = 0
+    images = audios = others = data = 0
     for part in _parts(body.fields.get("messages")):
         kind = part.get("type")
         if kind == "image_url":
@@ -87,12 +92,15 @@ def asked(body: RequestBody, *, answers: bool, default_output: int | None = None
             audio = part.get("input_audio")
             encoded = audio.get("data") if isinstance(audio, dict) else None
             data += len(encoded) if isinstance(encoded, str) else 0
+        elif kind not in _TEXT:
+            others += 1
     modalities = body.fields.get("modalities")
     return Asked(
         # A body may say something twice; what it says last was parsed, so the rest is never less than nothing.
         text_bytes=max(0, size - data),
         images=images,
         audios=audios,
+        others=others,
         choices=_choices(body.fields.get("n")),
         output_cap=default_output if body.output_cap is None else body.output_cap,
         text_only=not isinstance(modalities, list) or modalities == ["text"],
@@ -105,10 +113,11 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
     most_media = most_output = 0
     cost, currency, unknown, assumed = 0, None, None, False
     for deployment, terms in candidates:
-        media = request.images * deployment.image_tokens + request.audios * deployment.audio_tokens
+        media = _media(request, deployment)
         cap = request.output_cap or deployment.max_output_tokens or terms.max_output
         assumed = assumed or (request.answers and not cap)
         output = request.choices * (cap or UNCAPPED_OUTPUT) if request.answers else 0
+        output = min(output, _MOST_TOKENS)
         most_media, most_output = max(most_media, media), max(most_output, output)
         price = terms.price
         if price is None:
@@ -118,13 +127,34 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
         if currency not in {None, price.currency}:
             unknown = f"its deployments have prices in {currency} and {price.currency}"
         currency = price.currency
-        at_most = price.at_most_pico(text, media, output, text_only=request.text_only)
-        cost = max(cost, at_most)
+        cost = max(cost, _at_most(price, text, media, output, text_only=request.text_only))
     bound = Tokens(text + most_media, most_output)
     estimate = Tokens(estimated_tokens(text) + most_media, most_output)
     if unknown is not None:
         return WorstCase(bound, None, None, estimate, unknown, assumed)
     return WorstCase(bound, cost, currency, estimate, assumed=assumed)
+
+
+def _media(request: Asked, deployment: Deployment) -> int:
+    """Tokens for what is no text, as the deployment declares them.
+
+    A part of another kind counts as the dearer of an image and a piece of audio, beside its bytes: a file may have
+    pages as images, a video both.
+    """
+    other = max(deployment.image_tokens, deployment.audio_tokens)
+    media = (
+        request.images * deployment.image_tokens
+        + request.audios * deployment.audio_tokens
+        + request.others * other
+    )
+    return min(media, _MOST_TOKENS)
+
+
+def _at_most(price: Price, text: int, media: int, output: int, *, text_only: bool) -> int:
+    try:
+        return min(price.at_most_pico(text, media, output, text_only=text_only), MAX_PICO)
+    except ArithmeticError:  # more digits than decimals have
+        return MAX_PICO
 
 
 def _parts(messages: Any) -> Iterable[dict[str, Any]]:
@@ -141,5 +171,5 @@ def _parts(messages: Any) -> Iterable[dict[str, Any]]:
 
 def _choices(count: Any) -> int:
     if isinstance(count, int) and not isinstance(count, bool) and count > 1:
-        return min(count, _MAX_CHOICES)
+        return count
     return 1

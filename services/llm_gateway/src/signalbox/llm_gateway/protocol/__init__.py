@@ -10,11 +10,12 @@ from signalbox.llm_gateway.protocol.request_body import (
     cap_name,
 )
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members, replace_text
-from signalbox.llm_gateway.protocol.tokens import Tokens, estimated_tokens
+from signalbox.llm_gateway.protocol.tokens import MAX_TOKENS, Tokens, estimated_tokens
 
 __all__ = [
     "COMMON_EXTENSIONS",
     "DONE",
+    "MAX_TOKENS",
     "EventBlocks",
     "Extension",
     "Extensions",

@@ -8,11 +8,16 @@ import orjson
 from signalbox.common.record import record
 from signalbox.llm_gateway.errors import MalformedCall
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members, replace_text
+from signalbox.llm_gateway.protocol.tokens import MAX_TOKENS
 
 Extension = Literal["cache_control", "max_tokens", "thinking", "top_k"]
 Extensions = frozenset[Extension]
 COMMON_EXTENSIONS: Extensions = frozenset({"max_tokens"})
 """What providers that speak OpenAI's protocol know beside what OpenAI's own API takes for every model."""
+
+_CAPS = ("max_completion_tokens", "max_tokens")
+_MAX_CHOICES = 128
+"""Of ``n``. Source: OpenAI API reference, "Create chat completion"."""
 
 _MODEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
@@ -49,14 +54,23 @@ class RequestBody:
         """The body itself, when it is a chat request.
 
         Raises:
-            MalformedCall: it has no messages, or ``stream`` is no boolean.
+            MalformedCall: it has no messages, ``stream`` is no boolean, or a cap or ``n`` is no count in its bounds:
+                what is reserved for a call is reckoned from these, so none goes on that was not understood.
         """
         messages = self.fields.get("messages")
         if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
             raise MalformedCall("'messages' must be a list of objects.", pointer="/messages")
         if not isinstance(self.fields.get("stream"), bool | None):
             raise MalformedCall("'stream' must be true or false.", pointer="/stream")
+        for name in _CAPS:
+            self._check_count(name, MAX_TOKENS)
+        self._check_count("n", _MAX_CHOICES)
         return self
+
+    def _check_count(self, name: str, most: int) -> None:
+        value = self.fields.get(name)
+        if value is not None and not 1 <= _count(value) <= most:
+            raise MalformedCall(f"'{name}' must be a whole number from 1 to {most}.", pointer=f"/{name}")
 
     @property
     def stream(self) -> bool:
@@ -71,12 +85,11 @@ class RequestBody:
 
     @property
     def output_cap(self) -> int | None:
-        """The tokens that the answer may have, where the request says so."""
-        for name in ("max_completion_tokens", "max_tokens"):
-            cap = self.fields.get(name)
-            if isinstance(cap, int) and not isinstance(cap, bool) and cap > 0:
-                return cap
-        return None
+        """The tokens that the answer may have, where the request says so.
+
+        Of two caps the larger one: both go on, and which of them a provider heeds is not known.
+        """
+        return max(_count(self.fields.get(name)) for name in _CAPS) or None
 
     @property
     def tools(self) -> list[dict[str, Any]]:
@@ -131,6 +144,11 @@ class RequestBody:
         for name, value in added.items():
             body = append_member(body, name, value)
         return body
+
+
+def _count(value: Any) -> int:
+    """A whole number of at least one; 0 for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def cap_name(extensions: Extensions) -> str:

@@ -14,6 +14,12 @@ from typing import Any, Self
 
 from signalbox.common.record import record
 
+MAX_TOKENS = 10**9
+"""The most that one report, or one request's cap of its output, may say: a thousand times what the largest models take.
+
+What is above it is a mistake or an attack, and sums and costs of it would outgrow the 64 bits of a database's column.
+"""
+
 _BYTES_PER_TOKEN = 4
 _ANTHROPIC_READ = "cache_read_input_tokens"
 _ANTHROPIC_WRITTEN = "cache_creation_input_tokens"
@@ -39,8 +45,13 @@ class Tokens:
     image_output: int = 0
 
     @classmethod
-    def reported(cls, usage: Mapping[str, Any]) -> Self:
-        """From a ``usage`` object; a member that is missing or no count is zero."""
+    def reported(cls, usage: Mapping[str, Any]) -> Self | None:
+        """From a ``usage`` object; a part that is missing or no count is zero, and so is a total that is missing.
+
+        None, nothing was reported, when a total is no whole number from 0 to ``MAX_TOKENS``.
+        """
+        if not (_is_total(usage.get("prompt_tokens")) and _is_total(usage.get("completion_tokens"))):
+            return None
         prompt = _mapping(usage.get("prompt_tokens_details"))
         completion = _mapping(usage.get("completion_tokens_details"))
         given, taken = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
@@ -105,7 +116,11 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _count(value: Any) -> int:
     # The class itself, as a bool is an int too.
-    return value if value.__class__ is int and value > 0 else 0
+    return value if value.__class__ is int and 0 < value <= MAX_TOKENS else 0
+
+
+def _is_total(value: Any) -> bool:
+    return value is None or (value.__class__ is int and 0 <= value <= MAX_TOKENS)
 
 
 def _first(first: Any, second: Any, third: Any) -> int:

@@ -56,9 +56,8 @@ def usage_of(reported: Any, prompt: Json, answered_bytes: int) -> Json:
     Where a provider reports nothing, both totals are estimates from the chat request ``prompt`` and the bytes of the
     answer.
     """
-    if isinstance(reported, dict):
-        tokens = Tokens.reported(reported)
-    else:
+    tokens = Tokens.reported(reported) if isinstance(reported, dict) else None
+    if tokens is None:
         tokens = Tokens(input=estimated_input(prompt), output=estimated_tokens(answered_bytes))
     return {
         "input_tokens": tokens.input,

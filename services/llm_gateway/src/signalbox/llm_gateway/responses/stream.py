@@ -1,5 +1,6 @@
 """A streamed response, made while the chat stream comes."""
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
@@ -7,11 +8,14 @@ from signalbox.common.errors import SignalboxError
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.answers import StreamedAnswer
+from signalbox.llm_gateway.errors import internal_error
 from signalbox.llm_gateway.responses.chat_chunks import chat_chunks
 from signalbox.llm_gateway.responses.events import ResponseEvents, last_events, opening_events, written
 from signalbox.llm_gateway.responses.keeping import KeptResponses
 from signalbox.llm_gateway.responses.request import ResponsesRequest
 from signalbox.llm_gateway.responses.resource import opened, response_id
+
+_LOG = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -63,6 +67,10 @@ class ResponseStream:
         except SignalboxError as error:
             failure = error
             self._events.fail(error)
+        except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
+            _LOG.exception("unhandled error in a stream")
+            failure = internal_error()
+            self._events.fail(failure)
         final = await self._kept.keep(self._principal, self._request, self._events.response)
         yield self._numbered(last_events(final, failure))
 

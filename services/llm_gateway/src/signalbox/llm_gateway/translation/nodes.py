@@ -4,6 +4,7 @@ from typing import Any
 
 from signalbox.common.record import record
 from signalbox.llm_gateway.errors import MalformedCall
+from signalbox.llm_gateway.protocol import MAX_TOKENS
 
 
 @record
@@ -50,9 +51,11 @@ class Node:
         return self.value
 
     def count(self) -> int:
-        """The value as a whole number of at least one."""
+        """The value as a whole number of at least one, and no more than ``MAX_TOKENS``."""
         if not isinstance(self.value, int) or isinstance(self.value, bool) or self.value < 1:
             raise self.wrong("must be a whole number of at least 1")
+        if self.value > MAX_TOKENS:
+            raise self.wrong(f"must be at most {MAX_TOKENS}")
         return self.value
 
     def one_of(self, *choices: str) -> str:
