@@ -23,7 +23,7 @@ from support.admission_counting import (
 from support.admission_setup import Setup
 from support.admission_setup import budget as budget_rule
 
-from signalbox.llm_gateway.admission.counters import NEVER_MS, UNKNOWN_MS, Amounts, Answer
+from signalbox.llm_gateway.admission.counters import NEVER_MS, UNKNOWN_MS, Amounts, Answer, Used
 from signalbox_local import RedisServer
 
 MINUTE_US = 60_000_000
@@ -186,11 +186,58 @@ async def test_large_sums_are_exact(counting):
     assert (await reserve(counting, asked(day), Amounts(0, 1))).answer is Answer.REFUSED
 
 
-async def test_a_soft_budget_says_that_it_is_exceeded(counting):
+async def test_a_soft_budget_says_that_more_is_spent_not_that_more_is_reserved(counting):
     await counting.counters.seed(day := budget(100, counting.clock, hard=False), 0, 0)
     demands = asked(requests(10), day)
-    assert (await reserve(counting, demands, Amounts(0, 100))).over == ()
-    assert (await reserve(counting, demands, Amounts(0, 1))).over == (1,)
+
+    async def call(name, amount):
+        return (await reserve(counting, demands, Amounts(0, amount), name)).over
+
+    assert await call("a", 1000) == ()
+    assert await call("b", 500) == ()
+    await counting.counters.extend("b", 1, asked(day), Amounts(0, 500))
+    counting.counters.settle("a", used(0, 100), b"{}")
+    counting.counters.settle("a", used(0, 100), b"{}")
+    assert await call("c", 1000) == ()
+    counting.counters.give_back("c")
+    assert await call("d", 1000) == ()
+    counting.counters.settle("b", used(0, 1), b"{}")
+    assert await call("e", 1000) == (1,)
+
+
+@pytest.mark.parametrize("earlier", [0, 40])
+@pytest.mark.parametrize("change", [-30, 30])
+async def test_a_correction_is_in_a_budget_once_whether_it_comes_before_what_was_spent_or_after(
+    counting, earlier, change
+):
+    day, counters = budget(100, counting.clock), counting.counters
+
+    def correct(name):
+        counters.assume(name, asked(day), Amounts(0, change), b"")
+        counters.settle(name, Used(Amounts(0, change)), b"")
+
+    if earlier:
+        assert await counters.seed(day, 0, earlier)
+    correct("corr_1")
+    if earlier:
+        left = 100 - earlier - change
+    else:
+        assert (await reserve(counting, asked(day), Amounts(0, 1))).answer is Answer.COLD
+        assert await counters.counted(day) == ["corr_1"]
+        # What was read without the correction.
+        assert await counters.seed(day, 1, 50)
+        left = 50 - change
+    counters.forget(["corr_1"])
+    await granted(counting, asked(day), Amounts(0, left))
+    assert (await reserve(counting, asked(day), Amounts(0, 1))).answer is Answer.REFUSED
+
+
+async def test_a_correction_that_is_not_written_is_taken_back(counting):
+    day, counters = budget(100, counting.clock), counting.counters
+    await counters.seed(day, 0, 0)
+    counters.assume("corr_1", asked(day), Amounts(0, 100), b"")
+    counters.give_back("corr_1")
+    await granted(counting, asked(day), Amounts(0, 100))
 
 
 async def test_a_budget_asks_for_what_was_spent_before(counting):

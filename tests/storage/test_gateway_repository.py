@@ -1,13 +1,16 @@
 """The gateway's ledger on both databases."""
 
+import asyncio
 import dataclasses
 
 import pytest
+from support.admission_setup import uncounted_usage
 
 from signalbox.common.storage import Statement, Write
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.admission.demands import Scope
 from signalbox.llm_gateway.admission.spending import LedgerSpending
+from signalbox.llm_gateway.errors import WrongCorrection
 from signalbox.llm_gateway.money import DatedPrice
 from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet, TenantRule
 from signalbox.llm_gateway.policies.managing import ManagedPolicies
@@ -16,7 +19,7 @@ from signalbox.llm_gateway.policies.store import Change, SqlPolicyStore, StoredP
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall
 from signalbox.llm_gateway.repository import LedgerRepository
-from signalbox.llm_gateway.usage import DIMENSIONS, Correction, Usage, UsageQuery
+from signalbox.llm_gateway.usage import DIMENSIONS, Correction, UsageQuery
 
 NOON = 1_728_043_200_000
 TOKENS = Tokens(input=10, output=4, cached=3, cache_write=2, reasoning=1)
@@ -60,7 +63,7 @@ def ledger(database):
 
 @pytest.fixture
 def usage(database):
-    return Usage(database)
+    return uncounted_usage(database)
 
 
 async def test_a_batch_written_twice_is_there_once_and_sums_are_whole_numbers(ledger, usage):
@@ -198,10 +201,38 @@ async def test_what_budgets_count_anew_has_corrections_in_it(database, ledger, u
     calls = [dataclasses.replace(CALL, call_id=f"c{number}", cost_pico=100) for number in range(3)]
     await ledger.insert([*calls, dataclasses.replace(CALL, call_id="late", created_at=NOON + 1000)])
     await usage.correct(Correction("acme", "c0", -30, "USD", "dear", "key:1", NOON))
-    await usage.correct(Correction("acme", "c1", 5, "EUR", "other", "key:1", NOON))
+    added = await usage.correct(Correction("acme", "c1", 5, "USD", "other", "key:1", NOON))
     scope = Scope("acme", of, value, "USD")
     spending = LedgerSpending(database)
-    assert await spending.spent_pico(scope, NOON, NOON + 1, []) == 270
-    assert await spending.spent_pico(scope, NOON, NOON + 1, ["c0"]) == 170
+    assert await spending.spent_pico(scope, NOON, NOON + 1, []) == 275
+    assert await spending.spent_pico(scope, NOON, NOON + 1, ["c0"]) == 175
+    assert await spending.spent_pico(scope, NOON, NOON + 1, ["c0", added]) == 170
     other = dataclasses.replace(scope, value="nobody")
     assert await spending.spent_pico(other, NOON, NOON + 1, []) == 0
+
+
+async def test_a_correction_is_in_the_calls_currency_and_takes_away_no_more_than_the_call_cost(ledger, usage):
+    await ledger.insert([dataclasses.replace(CALL, cost_pico=100)])
+
+    async def correct(cost, currency="USD"):
+        return await usage.correct(Correction("acme", "c1", cost, currency, "dear", "key:1", NOON))
+
+    with pytest.raises(WrongCorrection, match="is in USD") as other:
+        await correct(1, "EUR")
+    assert [error.pointer for error in other.value.errors] == ["/currency"]
+    with pytest.raises(WrongCorrection, match="More would be taken away") as more:
+        await correct(-101)
+    assert [error.pointer for error in more.value.errors] == ["/cost"]
+    results = await asyncio.gather(*(correct(-40) for _ in range(4)), return_exceptions=True)
+    assert sum(isinstance(result, str) for result in results) == 2
+    assert await correct(30) is not None
+    assert await correct(-50) is not None
+
+
+async def test_an_unpriced_call_can_be_corrected_down_to_zero_only(ledger, usage):
+    await ledger.insert([dataclasses.replace(CALL, cost_pico=None, currency=None, priced=False)])
+    correction = Correction("acme", "c1", 10, "EUR", "dear", "key:1", NOON)
+    assert await usage.correct(correction) is not None
+    assert await usage.correct(dataclasses.replace(correction, cost_pico=-10)) is not None
+    with pytest.raises(WrongCorrection):
+        await usage.correct(dataclasses.replace(correction, cost_pico=-1))

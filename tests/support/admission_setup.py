@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.llm_gateway.admission import Opening
-from signalbox.llm_gateway.admission.demands import Demands
+from signalbox.llm_gateway.admission.corrections import CountedCorrections
+from signalbox.llm_gateway.admission.demands import Demands, Spender
 from signalbox.llm_gateway.admission.limited import LimitedAdmission
 from signalbox.llm_gateway.admission.memory import MemoryCounters
 from signalbox.llm_gateway.admission.metrics import AdmissionMetrics
@@ -21,6 +22,7 @@ from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet, TenantRule
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import Labels, LedgerAttempt
+from signalbox.llm_gateway.usage import Usage
 
 USD = 10**12
 
@@ -72,6 +74,7 @@ class Setup:
             AdmissionMetrics(self.registry),
             self.clock.ms,
         )
+        self.corrections = CountedCorrections(Demands(lambda: self.policies), self.counters, self.clock.ms)
         self.number = 0
 
     def opening(
@@ -104,11 +107,22 @@ class Setup:
         opening = self.opening(**fields)
         return opening, await self.admission.admit(opening)
 
+    def corrected(self, cost, number=1, *, currency="USD", created_at=None):
+        """Around the writing of a correction of a call of the key k1."""
+        spender = Spender("default", "k1", None, None, created_at or self.clock.ms())
+        return self.corrections.counted(f"corr_{number}", spender, cost, currency)
+
     async def admitted(self, count, **fields):
         """How many of so many calls are admitted."""
         results = await asyncio.gather(*(self.admit(**fields) for _ in range(count)), return_exceptions=True)
         assert all(isinstance(each, tuple | LimitExceeded | BudgetExceeded) for each in results), results
         return sum(isinstance(each, tuple) for each in results)
+
+
+def uncounted_usage(database):
+    """Usage of a ledger where no budget applies."""
+    demands = Demands(lambda: PolicySet(1))
+    return Usage(database, CountedCorrections(demands, MemoryCounters(), lambda: 0))
 
 
 def row(opening, *attempts):

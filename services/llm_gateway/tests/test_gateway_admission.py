@@ -115,9 +115,56 @@ async def test_a_price_in_another_currency_is_refused_where_a_hard_budget_applie
     assert await Setup(budget(currency="EUR", hard=False)).admitted(1) == 1
 
 
-async def test_a_soft_budget_is_said_once_and_refuses_nothing(caplog):
+async def test_a_budget_that_never_begins_anew_says_so_and_names_no_time():
+    setup = Setup(budget(amount="0.01", window="total"), spending=FakeSpending(USD // 200))
+    with pytest.raises(BudgetExceeded, match=r"no room .*; it does not begin anew") as refused:
+        await setup.admit()
+    assert refused.value.headers == {"signalbox-limit": "b", "x-should-retry": "false"}
+    with pytest.raises(BudgetExceeded, match="ask for fewer output tokens"):
+        await setup.admit(cost=USD)
+
+
+async def test_a_correction_reaches_a_budget_that_is_being_counted():
+    setup = Setup(budget(amount="1"))
+    opening, ticket = await setup.admit(cost=USD // 2)
+    ticket.settle(row(opening, ("d", 1, USD // 2)))
+    with setup.corrected(USD):
+        pass
+    with pytest.raises(BudgetExceeded):
+        await setup.admit()
+    with setup.corrected(-USD, 2):
+        pass
+    assert await setup.admitted(60) == 50
+    # Of another currency or of a window that is over.
+    with setup.corrected(-USD, 3, currency="EUR"), setup.corrected(-USD, 4, created_at=1):
+        assert await setup.admitted(1) == 0
+    with pytest.raises(ValueError, match="not written"), setup.corrected(-USD, 5):
+        raise ValueError("not written")
+    assert await setup.admitted(1) == 0
+
+
+async def test_a_budget_that_is_told_what_was_spent_counts_a_correction_once():
+    for cost, fit in ((USD // 2, 25), (-USD // 4, 100)):
+        setup = Setup(budget(amount="1", window="total"), spending=FakeSpending(USD // 4))
+        with setup.corrected(cost):
+            pass
+        # The ledger is asked for all but this correction, as that is counted.
+        assert await setup.admitted(120) == fit
+        assert setup.spending.asked[0][3] == ["corr_1"]
+
+
+async def test_a_soft_budget_is_said_once_when_more_is_spent_and_refuses_nothing(caplog):
     setup = Setup(budget(hard=False, amount="0.01"))
+    cheap = [await setup.admit() for _ in range(5)]
+    for opening, ticket in cheap:
+        ticket.settle(row(opening, ("d", 1, USD // 500)))
+    # All is spent, and not more.
+    opening, ticket = await setup.admit(cost=USD)
+    assert caplog.records == []
+    ticket.settle(row(opening, ("d", 1, 1)))
     assert await setup.admitted(5) == 5
+    name = "signalbox_llm_soft_budget_exceeded_total"
+    assert setup.registry.get_sample_value(name, {"budget": "b"}) == 5
     assert [record.message for record in caplog.records] == ["the soft budget 'b' is exceeded"]
 
 

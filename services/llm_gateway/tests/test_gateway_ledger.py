@@ -3,6 +3,7 @@ import sqlite3
 
 import pytest
 from sqlalchemy import Text
+from support.admission_setup import uncounted_usage
 
 from signalbox.common.storage import (
     NotStorable,
@@ -19,7 +20,7 @@ from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall, storable
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.tables import METADATA
-from signalbox.llm_gateway.usage import Correction, Usage, UsageQuery
+from signalbox.llm_gateway.usage import Correction, UsageQuery
 
 DAY = 86_400_000
 NOON = 20_000 * DAY + DAY // 2
@@ -100,7 +101,7 @@ def repository(database):
 
 @pytest.fixture
 def usage(database):
-    return Usage(database)
+    return uncounted_usage(database)
 
 
 async def test_rows_are_written_in_batches_soon_after():

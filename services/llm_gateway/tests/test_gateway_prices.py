@@ -73,6 +73,8 @@ async def test_a_declared_price_wins_and_keeps_its_currency(prices):
 
 
 def test_money_is_written_without_exponents_or_superfluous_zeros():
+    below = (-1, -(10**12), -5_000_001_000_000)
+    assert [money(pico) for pico in below] == ["-0.000000000001", "-1.0", "-5.000001"]
     assert [money(pico) for pico in (0, 1, 150_000, 10**12, 1_500_000_000_000)] == [
         "0.0",
         "0.000000000001",

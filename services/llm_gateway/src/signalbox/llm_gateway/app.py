@@ -22,6 +22,7 @@ from signalbox.common.storage import Database
 from signalbox.common.telemetry import Metrics
 from signalbox.common.web import ReadyCheck, ServiceParts, create_service_app, problem_response
 from signalbox.llm_gateway.admission import Admission
+from signalbox.llm_gateway.admission.corrections import CountedCorrections
 from signalbox.llm_gateway.admission.demands import Demands
 from signalbox.llm_gateway.admission.limited import LimitedAdmission
 from signalbox.llm_gateway.admission.memory import MemoryCounters
@@ -139,7 +140,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     _open_fronts(app, settings, calls, caching.calls, tracer)
     app.state.responses = responses.service
     app.state.catalog = catalog
-    app.state.usage = Usage(database)
+    app.state.usage = Usage(database, limits.corrections)
     app.state.policies = policies.managed
     app.state.budgets = BudgetReports(database, policies.managed, policies.source.current, now_ms)
     return app
@@ -189,6 +190,7 @@ class _Limits(NamedTuple):
     """What admits calls, what runs beside it, and whether it can count."""
 
     admission: Admission
+    corrections: CountedCorrections
     running: Callable[[], AbstractAsyncContextManager[None]]
     checks: Mapping[str, ReadyCheck]
 
@@ -201,7 +203,7 @@ def _limits(
     if settings.redis_url is None:
         alone = MemoryCounters()
         admission = LimitedAdmission(demands, alone, Seeding(alone, spending), shown)
-        return _Limits(admission, nullcontext, {})
+        return _Limits(admission, CountedCorrections(demands, alone, now_ms), nullcontext, {})
     # Imported here, so that a process without Redis starts sooner.
     from signalbox.common.cache.redis.address import parse_url  # noqa: PLC0415
     from signalbox.common.cache.redis.client import RedisClient  # noqa: PLC0415
@@ -222,7 +224,8 @@ def _limits(
             await client.close()
 
     admission = LimitedAdmission(demands, counters, Seeding(counters, spending, keeper.opened), shown)
-    return _Limits(admission, running, {"limits": keeper.ready})
+    corrections = CountedCorrections(demands, counters, now_ms)
+    return _Limits(admission, corrections, running, {"limits": keeper.ready})
 
 
 def _planner(settings: GatewaySettings, catalog: Catalog, prices: Prices, metrics: Metrics) -> Planner:

@@ -6,6 +6,7 @@
     ├── BadRequest
     │   ├── MalformedCall          400  the body is no chat or embeddings request
     │   ├── NotAChatModel          400  the model cannot do what the endpoint is for
+    │   ├── WrongCorrection        400  what a call's cost is to be corrected by cannot be true of it
     │   ├── PreviousNotFound       400  the response that is to be continued is not there, or not whole
     │   └── NotInBackground        400  only responses in the background can be cancelled or followed
     ├── NotFound
@@ -68,6 +69,12 @@ class NotAChatModel(BadRequest):
     """The model cannot do what the endpoint is for."""
 
     code: ClassVar[str] = "model_cannot"
+
+
+class WrongCorrection(BadRequest):
+    """A correction is in another currency than the call's cost, or takes away more than that."""
+
+    code: ClassVar[str] = "correction_wrong"
 
 
 class ModelNotFound(NotFound):

@@ -207,8 +207,9 @@ class PriceSpec(RateSpec):
 
 def money(pico: int) -> str:
     """An amount in units of its currency, without an exponent or superfluous zeros."""
-    whole, part = divmod(pico, _PICO)
-    return f"{whole}.{part:012d}".rstrip("0") if part else f"{whole}.0"
+    whole, part = divmod(abs(pico), _PICO)
+    sign = "-" if pico < 0 else ""
+    return f"{sign}{whole}.{part:012d}".rstrip("0") if part else f"{sign}{whole}.0"
 
 
 def _each(total: int, rate: Decimal, parts: tuple[tuple[int, Decimal | None], ...]) -> Decimal:

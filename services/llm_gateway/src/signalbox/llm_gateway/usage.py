@@ -8,6 +8,9 @@ from signalbox.common.ids import new_id
 from signalbox.common.record import record
 from signalbox.common.storage import Database, Statement, Write, listed
 from signalbox.contracts.llm import UsageLine
+from signalbox.llm_gateway.admission.corrections import CountedCorrections
+from signalbox.llm_gateway.admission.demands import Spender
+from signalbox.llm_gateway.errors import WrongCorrection
 from signalbox.llm_gateway.rates import money
 
 Dimension = Literal["day", "model", "key", "workflow", "purpose"]
@@ -36,7 +39,19 @@ _CORRECTION = (
 _CORRECT = Statement(
     f"INSERT INTO ledger_corrections ({listed(_CORRECTION)})"  # noqa: S608 - names of ours
     " SELECT tenant, :correction_id, call_id, :cost_pico, :currency, :reason, :created_by, :created_at"
-    " FROM ledger_calls WHERE tenant = :tenant AND call_id = :call_id RETURNING correction_id"
+    " FROM ledger_calls AS calls WHERE tenant = :tenant AND call_id = :call_id"
+    " AND (CAST(:cost_pico AS bigint) >= 0 OR CAST(:cost_pico AS bigint)"
+    " + CASE WHEN calls.currency = :currency THEN coalesce(calls.cost_pico, 0) ELSE 0 END"
+    " + (SELECT coalesce(sum(others.cost_pico), 0) FROM ledger_corrections AS others"
+    " WHERE others.tenant = calls.tenant AND others.call_id = calls.call_id"
+    " AND others.currency = :currency) >= 0)"
+    " RETURNING correction_id"
+)
+# Corrections of one call go one after the other: each sees the sum of those before it.
+_LOCK = Statement("UPDATE ledger_calls SET call_id = call_id WHERE tenant = :tenant AND call_id = :call_id")
+_CALL = Statement(
+    "SELECT key_id, user_id, workflow_id, created_at, currency FROM ledger_calls"
+    " WHERE tenant = :tenant AND call_id = :call_id"
 )
 
 
@@ -69,8 +84,9 @@ class Correction:
 class Usage:
     """Reads the ledger for reports, and adds corrections to it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, corrections: CountedCorrections) -> None:
         self._database = database
+        self._corrections = corrections
 
     async def lines(self, query: UsageQuery) -> list[UsageLine]:
         """One line for each combination of what is grouped by, and for each currency; newest day first."""
@@ -81,10 +97,32 @@ class Usage:
         return [_line(row) for row in await self._database.fetch_all(statement, params)]
 
     async def correct(self, correction: Correction) -> str | None:
-        """Add a correction; its id, or None when the tenant has no such call."""
-        row = {**asdict(correction), "correction_id": new_id("correction")}
-        (added,) = await self._database.write(Write(_CORRECT, row))
-        return str(added[0]["correction_id"]) if added else None
+        """Add a correction, also to the budgets that count its call; its id, or None when there is no such call.
+
+        Raises:
+            WrongCorrection: it is in another currency than the call's cost, or takes away more than that.
+        """
+        named = {"tenant": correction.tenant, "call_id": correction.call_id}
+        call = await self._database.fetch_one(_CALL, named)
+        if call is None:
+            return None
+        if call["currency"] not in {None, correction.currency}:
+            raise WrongCorrection(
+                f"The call's cost is in {call['currency']}; correct it in that.", pointer="/currency"
+            )
+        added = new_id("correction")
+        spender = Spender(
+            correction.tenant, call["key_id"], call["user_id"], call["workflow_id"], call["created_at"]
+        )
+        row = {**asdict(correction), "correction_id": added}
+        with self._corrections.counted(added, spender, correction.cost_pico, correction.currency):
+            _, written = await self._database.write(Write(_LOCK, named), Write(_CORRECT, row))
+            if not written:
+                raise WrongCorrection(
+                    "More would be taken away than the call cost, earlier corrections included.",
+                    pointer="/cost",
+                )
+        return added
 
 
 def _statement(by: tuple[Dimension, ...], filters: tuple[str, ...]) -> Statement:

@@ -30,7 +30,7 @@ class Answer(Enum):
 
 @record
 class Verdict:
-    """The answer to a reservation. ``over`` are granted soft budgets that are exceeded now."""
+    """The answer to a reservation. ``over`` are granted soft budgets of which more was spent than they have."""
 
     answer: Answer
     index: int = 0

@@ -31,6 +31,17 @@ class Scope:
 
 
 @record
+class Spender:
+    """Whom a call of the ledger counts for in budgets, by what a budget is of, and when it began."""
+
+    tenant: str
+    key: str | None
+    user: str | None
+    workflow: str | None
+    created_at: int
+
+
+@record
 class Demand:
     """Room that a call needs in one counter.
 
@@ -101,6 +112,17 @@ class Demands:
             opening.worst.currency,
         )
         return self._get(known, now_ms, lambda policies: _compile(policies, opening, now_ms))
+
+    def budgets_of(self, call: "Spender", currency: str, now_ms: int) -> DemandSet:
+        """The budgets of a currency that a call of the ledger counts in and whose windows are not over."""
+        policies = self._source()
+        zone = policies.timezone_of(call.tenant)
+        found = (
+            _budget(rule, call.tenant, getattr(call, rule.of), zone, call.created_at)
+            for rule in policies.budgets
+            if rule.currency == currency
+        )
+        return DemandSet.of([each for each in found if each is not None and now_ms < each.end_ms])
 
     def of_deployment(self, opening: Opening, deployment: Deployment, now_ms: int) -> DemandSet:
         """What a call asks of a deployment: its own limits, which all share, and the tenant's limits for it."""

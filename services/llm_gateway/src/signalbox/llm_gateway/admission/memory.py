@@ -16,6 +16,8 @@ _SWEEP_AT = 1024
 class _Budget:
     end_ms: int
     sum: int = 0
+    open: int = 0
+    """What of the sum open calls have reserved."""
     seeded: bool = False
     calls: set[str] = field(default_factory=set)
 
@@ -155,10 +157,12 @@ class MemoryCounters:
         budget = self._budget(demand)
         if not budget.seeded:
             return Verdict(Answer.COLD, index)
+        if demand.kind == "soft":
+            # What open calls have reserved is not spent.
+            exceeded = budget.sum - budget.open > demand.limit
+            return Verdict(Answer.GRANTED, over=(index,)) if exceeded else _GRANTED
         if budget.sum + amount <= demand.limit:
             return _GRANTED
-        if demand.kind == "soft":
-            return Verdict(Answer.GRANTED, over=(index,))
         return Verdict(Answer.REFUSED, index, NEVER_MS if amount > demand.limit else demand.end_ms - now_ms)
 
     def _take(self, call_id: str, demands: DemandSet, amounts: Amounts, now: int, extension: int) -> None:
@@ -170,6 +174,7 @@ class MemoryCounters:
             elif demand.kind in {"hard", "soft"}:
                 budget = self._budget(demand)
                 budget.sum += one.amount
+                budget.open += one.amount
                 if not budget.seeded:
                     budget.calls.add(call_id)
             else:
@@ -188,6 +193,7 @@ class MemoryCounters:
             budget = self._budgets.get(demand.key)
             if budget is not None:
                 budget.sum += actual - taken.amount
+                budget.open -= taken.amount
         elif demand.key in self._windows:
             self._windows[demand.key].change(taken.place, actual - taken.amount, self._now_us())
 

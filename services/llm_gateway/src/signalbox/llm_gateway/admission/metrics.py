@@ -26,7 +26,7 @@ class AdmissionMetrics:
         )
         self.exceeded = Counter(
             "signalbox_llm_soft_budget_exceeded",
-            "Model calls that were admitted beyond a soft budget.",
+            "Model calls that were admitted after more than a soft budget was spent.",
             ["budget"],
             registry=registry,
         )

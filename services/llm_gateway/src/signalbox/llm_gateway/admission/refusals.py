@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from signalbox.contracts import headers as names
+from signalbox.llm_gateway.admission.calendar import END_OF_TIME_MS
 from signalbox.llm_gateway.admission.counters import NEVER_MS, UNKNOWN_MS
 from signalbox.llm_gateway.admission.demands import NANO, Demand
 from signalbox.llm_gateway.errors import BudgetExceeded, LimitExceeded, LimitsUnavailable, UnpricedModel
@@ -23,6 +24,9 @@ def retry_ms(demand: Demand, ms: int) -> int:
 
 def refusal(demand: Demand, ms: int, amount: int) -> LimitExceeded | BudgetExceeded:
     """The error of a call that needs ``amount`` of a demand that has no room."""
+    if _is_spent_for_good(demand, ms):
+        headers = {names.LIMIT: demand.name, "x-should-retry": "false"}
+        return BudgetExceeded(_of_budget(demand, ms, amount), headers=headers)
     wait_ms = retry_ms(demand, ms)
     headers = {
         "Retry-After": str(-(-wait_ms // 1000)),
@@ -35,6 +39,11 @@ def refusal(demand: Demand, ms: int, amount: int) -> LimitExceeded | BudgetExcee
     if demand.kind in {"hard", "soft"}:
         return BudgetExceeded(_of_budget(demand, ms, amount), headers=headers)
     return LimitExceeded(_of_limit(demand, ms, amount, wait_ms), headers=headers)
+
+
+def _is_spent_for_good(demand: Demand, ms: int) -> bool:
+    """Whether a budget without an end has no room: no time can be named at which it has some."""
+    return demand.kind in {"hard", "soft"} and demand.end_ms >= END_OF_TIME_MS and ms != NEVER_MS
 
 
 def _of_limit(demand: Demand, ms: int, amount: int, wait_ms: int) -> str:
@@ -53,9 +62,10 @@ def _of_budget(demand: Demand, ms: int, amount: int) -> str:
     needed = f"the {_money(amount)} {currency} that this call may cost"
     if ms == NEVER_MS:
         return f"The budget '{demand.name}' is less than {needed}; ask for fewer output tokens."
+    if _is_spent_for_good(demand, ms):
+        return f"The budget '{demand.name}' has no room for {needed}; it does not begin anew."
     ends = datetime.fromtimestamp(demand.end_ms / 1000, UTC).isoformat().replace("+00:00", "Z")
-    until = f"it begins anew at {ends}" if ends < "9999" else "it does not begin anew"
-    return f"The budget '{demand.name}' has no room for {needed}; {until}."
+    return f"The budget '{demand.name}' has no room for {needed}; it begins anew at {ends}."
 
 
 def _money(nano: int) -> str:

@@ -10,7 +10,9 @@ class Spending(Protocol):
     """Sums of money that was spent."""
 
     async def spent_pico(self, scope: Scope, start_ms: int, end_ms: int, without: list[str]) -> int:
-        """What calls of a scope cost that began in a window, in 10^-12 units, except the calls ``without``.
+        """What calls of a scope cost that began in a window, in 10^-12 units.
+
+        Calls and corrections whose ids are in ``without`` are left out.
 
         Raises:
             StorageUnavailable: the ledger cannot be read now.
@@ -23,7 +25,8 @@ def _sum(condition: str) -> Statement:
         f"calls.tenant = :tenant AND calls.created_at >= :start AND calls.created_at < :end AND {condition}"
     )
     listed = any_of("calls.call_id", "without")
-    # What a call was corrected by is in no counter, whether or not the call itself is.
+    # Corrections are counted apart from the calls that they are of.
+    corrected = any_of("corrections.correction_id", "without")
     return Statement(
         f"""
         SELECT CAST(coalesce(sum(cost_pico), 0) AS bigint) AS spent FROM (
@@ -33,7 +36,7 @@ def _sum(condition: str) -> Statement:
             SELECT corrections.cost_pico AS cost_pico
             FROM ledger_calls AS calls JOIN ledger_corrections AS corrections
                 ON corrections.tenant = calls.tenant AND corrections.call_id = calls.call_id
-            WHERE {inside} AND corrections.currency = :currency
+            WHERE {inside} AND corrections.currency = :currency AND NOT {corrected}
         ) AS parts
         """  # noqa: S608 - conditions of ours
     )

@@ -71,7 +71,7 @@ class BudgetSpec(_Rule):
     window: Literal["hour", "day", "week", "month", "total"]
     """``week`` begins on Monday; ``total`` never begins anew."""
     hard: bool = True
-    """A hard budget refuses calls that could exceed it; a soft one says in the log and the metrics that it was."""
+    """A hard budget refuses calls that could exceed it; a soft one says in the log and metrics that more was spent."""
     when_unavailable: WhenUnavailable = "closed"
 
 

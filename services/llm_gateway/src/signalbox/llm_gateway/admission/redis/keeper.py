@@ -168,7 +168,8 @@ class Keeper:
 
 
 def _row_of(call: Abandoned) -> LedgerCall | None:
-    if call.state not in {"o", "s"}:
+    if call.state not in {"o", "s"} or not call.row:
+        # Corrections of costs are counted as calls without a row.
         return None
     try:
         return decode(call.row)

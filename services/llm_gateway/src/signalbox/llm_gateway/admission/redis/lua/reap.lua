@@ -27,6 +27,9 @@ for i = 4, #ARGV, 2 do
             redis.call('DEL', key)
           end
         elseif kind == 'h' or kind == 's' then
+          if redis.call('EXISTS', key) == 1 then
+            redis.call('HINCRBY', key, 'o', string.format('%.0f', -taken[at + 2]))
+          end
           for each = at, at + 4 do
             kept[#kept + 1] = taken[each]
           end

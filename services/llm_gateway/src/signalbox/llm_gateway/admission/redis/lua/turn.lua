@@ -24,7 +24,7 @@
 -- number modulo 61 is its field), "b" is the number of the newest bucket and "t" the sum. Sixty whole buckets before
 -- the current one are counted, so that the last 61 always cover a whole window: units come back between 60/60 and
 -- 61/60 of the window after they were taken, never earlier. Calls at a time are a number. A budget is a hash: "s" its
--- sum, "k" 1 when it knows what was spent before, else a field "c:<call>" for each call in the sum.
+-- sum, "o" what of it open calls have reserved, "k" 1 when it knows what was spent before, else a field "c:<call>" for each call in the sum.
 -- What an operation changes is kept in Lua and written once, so a counter costs two commands for a whole batch.
 local BUCKETS = 61
 local EXACT = 9007199254740991
@@ -181,9 +181,10 @@ end
 local function budget(key, demand)
   local state = states[key]
   if not state then
-    local found = redis.call('HMGET', key, 's', 'k')
+    local found = redis.call('HMGET', key, 's', 'k', 'o')
     state = keep(key, {
-      kind = 'm', exists = found[1] and true, sum = tonumber(found[1] or 0), seeded = found[2] == '1', calls = {}})
+      kind = 'm', exists = found[1] and true, sum = tonumber(found[1] or 0), open = tonumber(found[3] or 0),
+      seeded = found[2] == '1', calls = {}})
   end
   if demand and not state.seeded and not state.exists and known_since(demand.rule) <= demand.start then
     state.seeded = true
@@ -194,8 +195,11 @@ local function budget(key, demand)
   return state
 end
 
-local function change_budget(state, change)
-  state.sum = math.max(0, math.min(EXACT, state.sum + change))
+-- Below zero is only a budget that a correction reaches before what was spent: that is added later.
+local function change_budget(state, change, open)
+  local least = state.seeded and 0 or -EXACT
+  state.sum = math.max(least, math.min(EXACT, state.sum + change))
+  state.open = state.open + open
   state.dirty = true
 end
 
@@ -272,10 +276,12 @@ local function obstacle(set, tokens, money, extends)
       local state = budget(key, demand)
       if not state.seeded then
         return {4, i - 1, 0}
-      elseif state.sum + amount > limit then
-        if kind == 'h' then
+      elseif kind == 'h' then
+        if state.sum + amount > limit then
           return {2, i - 1, amount > limit and -1 or demand.finish - now_ms}
         end
+      elseif state.sum - math.max(0, state.open) > limit then
+        -- What open calls have reserved is not spent.
         over = over or {6}
         over[#over + 1] = i - 1
       end
@@ -303,7 +309,7 @@ local function take(id, set, tokens, money, record, extension, counted)
       change_parallel(key, 1)
     else
       local state = budget(key, demand)
-      change_budget(state, amount)
+      change_budget(state, amount, amount)
       if not state.seeded then
         state.calls[#state.calls + 1] = 'c:' .. id
       end
@@ -352,11 +358,9 @@ local function settle(id, tokens, money, row, actual)
       change_parallel(key, -1)
     elseif kind ~= 'r' then
       local used = detail == 0 and money or 0
-      if used ~= amount then
-        local state = budget(key)
-        if state.exists or state.dirty then
-          change_budget(state, used - amount)
-        end
+      local state = budget(key)
+      if state.exists or state.dirty then
+        change_budget(state, used - amount, record[1] == 'o' and -amount or 0)
       end
     end
   end
@@ -380,7 +384,7 @@ local function give_back(id)
     else
       local state = budget(key)
       if state.exists or state.dirty then
-        change_budget(state, -amount)
+        change_budget(state, -amount, record[1] == 'o' and -amount or 0)
       end
     end
   end
@@ -476,7 +480,7 @@ for _, key in ipairs(order) do
       redis.call('DEL', key)
     end
   elseif state.dirty then
-    redis.call('HSET', key, 's', whole(state.sum))
+    redis.call('HSET', key, 's', whole(state.sum), 'o', whole(state.open))
     if state.seeded then
       redis.call('HSET', key, 'k', '1')
     end
