@@ -16,8 +16,8 @@ from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet, Ten
 from signalbox.llm_gateway.policies.managing import ManagedPolicies
 from signalbox.llm_gateway.policies.spending import BudgetReports
 from signalbox.llm_gateway.policies.store import Change, SqlPolicyStore, StoredPolicies
-from signalbox.llm_gateway.protocol import Tokens
-from signalbox.llm_gateway.records import Labels, LedgerAttempt, LedgerCall
+from signalbox.llm_gateway.protocol import MAX_TOKENS, Tokens
+from signalbox.llm_gateway.records import MAX_PICO, Labels, LedgerAttempt, LedgerCall
 from signalbox.llm_gateway.repository import LedgerRepository
 from signalbox.llm_gateway.usage import DIMENSIONS, Correction, UsageQuery
 
@@ -64,6 +64,15 @@ def ledger(database):
 @pytest.fixture
 def usage(database):
     return uncounted_usage(database)
+
+
+async def test_the_largest_amount_and_count_are_kept_as_they_are(ledger, database):
+    attempt = dataclasses.replace(ATTEMPT, tokens=Tokens(MAX_TOKENS, 2 * MAX_TOKENS), cost_pico=MAX_PICO)
+    call = dataclasses.replace(CALL, tokens=attempt.tokens, cost_pico=MAX_PICO, attempts=(attempt,))
+    await ledger.insert([call])
+    for table in ("ledger_calls", "ledger_attempts"):
+        row = await database.fetch_one(Statement(f"SELECT cost_pico, output_tokens FROM {table}"), {})
+        assert (row["cost_pico"], row["output_tokens"]) == (MAX_PICO, 2 * MAX_TOKENS)
 
 
 async def test_a_batch_written_twice_is_there_once_and_sums_are_whole_numbers(ledger, usage):

@@ -168,10 +168,23 @@ async def test_a_ticket_is_given_back_where_the_row_cannot_be_written(caplog):
     assert len(caplog.records) == 1
 
 
-async def test_a_call_whose_attempt_cannot_be_closed_has_a_row_and_gives_its_ticket_back():
+async def test_a_call_whose_attempt_cannot_be_freed_has_its_row_and_gives_the_rest_back(caplog):
+    ticket, slot = Refusing(0), Refusing(0)
+    slot.free = lambda: slot.settled.append("freed")
+    account = account_with(ticket)
+    for each in (ticket, slot):
+        account.attempt(Deployment(model="m", base_url="http://x/v1"), CHEAP, 40, each)
+    account.finish("ok", 200)
+    assert (ticket.settled, slot.settled) == ([account.ledger.row], ["freed"])
+    assert account.ledger.row.cost_pico == 2 * (HALF + 10 * 10**6)
+    assert len(caplog.records) == 1
+
+
+async def test_a_call_whose_attempt_has_no_row_is_one_that_may_have_used_all_it_could():
     ticket = Refusing(0)
     account = account_with(ticket)
-    account.attempt(Deployment(model="m", base_url="http://x/v1"), CHEAP, 40, ticket)
+    made = account.attempt(Deployment(model="m", base_url="http://x/v1"), CHEAP, 40)
+    made.close = lambda *_: 1 / 0
     account.finish("ok", 200)
     assert ticket.settled == [account.ledger.row]
     assert (account.ledger.row.error_code, account.ledger.row.reaped) == ("internal_error", False)

@@ -339,6 +339,13 @@ async def test_an_error_ends_a_stream_as_anthropics_error():
     }
 
 
+async def test_a_bug_ends_a_stream_as_an_error_after_what_came_before_it(caplog):
+    found, kinds = await written(event(delta(content="hel")) + event({"choices": [5]}) + DONE)
+    assert kinds[-2:] == ["content_block_delta", "error"]
+    assert orjson.loads(found.rsplit(b"data: ", 1)[1])["error"]["type"] == "api_error"
+    assert "unhandled error" in caplog.text
+
+
 async def test_an_end_without_an_end_is_an_error():
     found, kinds = await written(event(delta(content="hel")), event(delta("stop")))
     assert kinds[-1] == "error"

@@ -13,6 +13,7 @@ from signalbox.llm_gateway.responses.events import ResponseEvents, last_events, 
 from signalbox.llm_gateway.responses.records import batch_of
 from signalbox.llm_gateway.responses.request import ResponsesRequest
 from signalbox.llm_gateway.responses.resource import opened
+from signalbox.llm_gateway.responses.stream import ResponseStream
 
 USAGE = {
     "prompt_tokens": 10,
@@ -357,3 +358,29 @@ async def test_a_stream_that_just_ends_is_broken():
     await anext(chunks)
     with pytest.raises(ProviderBroke):
         await anext(chunks)
+
+
+class BrokenChat:
+    """A streamed chat answer with a chunk that nobody expects."""
+
+    headers = {"signalbox-llm-call-id": "llm_1"}
+
+    async def __aiter__(self):
+        yield b'data: {"choices": [5]}\n\n'
+
+    async def aclose(self):
+        pass
+
+
+async def test_a_bug_ends_a_stream_as_a_failed_response(caplog):
+    class Kept:
+        async def keep(self, principal, request, response):
+            return response
+
+    request = ResponsesRequest.parse(b'{"model":"m","input":"hi","store":false}')
+    prompt = request.chat(request.items, stream=True).fields
+    stream = ResponseStream(BrokenChat(), request, prompt, None, Kept())
+    found = b"".join([each async for each in stream])
+    last = orjson.loads(found.rsplit(b"data: ", 1)[1])
+    assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
+    assert "unhandled error" in caplog.text

@@ -284,9 +284,12 @@ class CallAccount:
         self._finished = True
         self.outcome = outcome
         failures: list[Exception] = []
-        try:
-            for attempt in self._attempts:
+        for attempt in self._attempts:
+            try:
                 attempt.close(outcome, status, code)
+            except Exception as error:  # noqa: BLE001 - the others are closed all the same
+                failures.append(error)
+        try:
             row = self._row(outcome, status, code)
         except Exception as error:  # noqa: BLE001 - a bug; the slot and the reservation are given back all the same
             failures.append(error)
@@ -316,6 +319,8 @@ class CallAccount:
 
     def _row(self, outcome: Outcome, status: int, code: str | None) -> LedgerCall:
         rows = tuple(attempt.row for attempt in self._attempts if attempt.row is not None)
+        if len(rows) < len(self._attempts):
+            raise RuntimeError("an attempt has no row, so that what the call used is not known")
         answered = [row for row in rows if row.outcome == "ok"] or rows
         last = answered[-1] if answered else None
         free = self.cached or not rows

@@ -64,12 +64,16 @@ class MessageStream:
             yield b"event: error\ndata: " + anthropic_error(broken, self._request_id)[1] + b"\n\n"
 
     def _all_written(self, blocks: list[bytes]) -> bytes:
+        made = []
         try:
-            return b"".join([self._written(block) for block in blocks])
+            for block in blocks:
+                made.append(self._written(block))  # noqa: PERF401 - what came before an error must not be lost
         except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
             _LOG.exception("unhandled error in a stream")
             self._over = True
-            return b"event: error\ndata: " + anthropic_error(internal_error(), self._request_id)[1] + b"\n\n"
+            failed = anthropic_error(internal_error(), self._request_id)[1]
+            made.append(b"event: error\ndata: " + failed + b"\n\n")
+        return b"".join(made)
 
     def _written(self, block: bytes) -> bytes:
         """What an event of the chat stream becomes."""
