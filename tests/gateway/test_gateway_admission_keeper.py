@@ -167,6 +167,21 @@ async def test_a_dead_process_leaves_a_row_for_each_call_and_frees_its_slots(pro
     await other.end(*first, 0)
 
 
+async def test_what_a_dead_process_may_have_used_is_spent_of_a_soft_budget(processes, caplog):
+    rules = (budget("tenant", amount="1", hard=False),)
+    dying, other = await processes(*rules), await processes(*rules)
+    await dying.admit(cost=USD * 2)
+    await heard(dying)
+    await other.admit(cost=1)
+    said = "the soft budget 'b' is exceeded"
+    assert said not in caplog.messages
+    await dying.die()
+    await until(lambda: len(processes.books.rows) == 1)
+    await until(lambda: dying.shared.owner not in other.keeper._reaping)
+    await other.admit(cost=1)
+    assert said in caplog.messages
+
+
 async def test_a_frozen_process_that_comes_back_replaces_its_rows_once(processes):
     rules = limit("tenant", parallel=1), budget("tenant", amount="1")
     frozen, other = await processes(*rules), await processes(*rules)
