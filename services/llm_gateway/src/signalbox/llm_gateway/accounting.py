@@ -354,7 +354,7 @@ class CallAccount:
         )
 
 
-def _total(rows: "tuple[LedgerAttempt, ...] | list[LedgerAttempt]") -> tuple[int | None, str | None, bool]:
+def _total(rows: tuple[LedgerAttempt, ...]) -> tuple[int | None, str | None, bool]:
     """The sum of what is known of the attempts' costs, its currency, and whether that is all they cost.
 
     An attempt that used nothing costs nothing, with or without a price. There is no sum of two currencies.

@@ -289,7 +289,7 @@ def _caching(
         repository, calls, now_ms, silent_s=settings.llm_silent_s, alone=settings.redis_url is None
     )
     kept, shared = KeptAnswers(cache), SharedCalls()
-    rules = CacheRules(settings.gateway_file().caches)
+    rules = CacheRules(settings.declared.caches)
     semantic = SemanticAnswers(kept, embed, now_ms)
     answering = CachedAnswering(attempts, rules, kept, shared, semantic, now_ms)
     return _CachingParts(answering, kept, shared, calls, keeper)

@@ -107,7 +107,7 @@ class BatchedLedger:
                 continue
             batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
             try:
-                await self._write(batch)
+                self._on_written(await insert_each(self._store, batch))
             except Unavailable as error:
                 self._why = error.detail
                 if failures == 0:
@@ -130,20 +130,20 @@ class BatchedLedger:
         except TimeoutError:
             return
 
-    async def _write(self, batch: list[LedgerCall]) -> None:
-        """Write a batch; a row that the database refuses does not keep the others from it.
 
-        Raises:
-            Unavailable: the database is away; the batch can be written again.
-        """
-        try:
-            await self._store.insert(batch)
-            self._on_written([call.call_id for call in batch])
-        except Unavailable:
-            raise
-        except SignalboxError:
-            if len(batch) == 1:
-                _LOG.exception("the database refuses a ledger row", extra={"call_id": batch[0].call_id})
-                return
-            for call in batch:
-                await self._write([call])
+async def insert_each(store: LedgerStore, calls: list[LedgerCall]) -> list[str]:
+    """Write calls; one that the database refuses does not keep the others from it. The ids of those written.
+
+    Raises:
+        Unavailable: the database is away; all can be written again.
+    """
+    try:
+        await store.insert(calls)
+    except Unavailable:
+        raise
+    except SignalboxError:
+        if len(calls) == 1:
+            _LOG.exception("the database refuses a ledger row", extra={"call_id": calls[0].call_id})
+            return []
+        return [call_id for call in calls for call_id in await insert_each(store, [call])]
+    return [call.call_id for call in calls]

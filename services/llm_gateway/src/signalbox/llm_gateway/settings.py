@@ -1,5 +1,6 @@
 """Settings of the LLM Gateway, beside those that every service has."""
 
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr
@@ -82,7 +83,7 @@ class GatewaySettings(CommonSettings):
         return own[role] or (None if role == "embed" else self.model)
 
     def gateway_file(self) -> GatewayFile:
-        """What the file declares; nothing without one.
+        """What the file declares now; nothing without one.
 
         Raises:
             SettingsError: the file cannot be read; the sentence says why.
@@ -93,10 +94,15 @@ class GatewaySettings(CommonSettings):
             else GatewayFile.read(self.llm_deployments_file)
         )
 
+    @cached_property
+    def declared(self) -> GatewayFile:
+        """What the file declared when it was first asked for: what a process reads at its start, and once."""
+        return self.gateway_file()
+
     def deployments(self) -> list[Deployment]:
         """The declared deployments: those of the variable, then those of the file. Raises as ``gateway_file`` does."""
-        return [*self.llm_deployments, *self.gateway_file().deployments]
+        return [*self.llm_deployments, *self.declared.deployments]
 
     def model_routes(self) -> list[ModelRoute]:
         """The rules of routing: those of the variable, then those of the file. Raises as ``gateway_file`` does."""
-        return [*self.llm_models, *self.gateway_file().models]
+        return [*self.llm_models, *self.declared.models]

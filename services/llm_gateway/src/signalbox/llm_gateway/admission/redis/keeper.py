@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import logging
-from typing import Protocol
 
 from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.llm_gateway.admission.open_calls import decode
 from signalbox.llm_gateway.admission.processes import ProcessRegistry
 from signalbox.llm_gateway.admission.redis.counters import Abandoned, RedisCounters
+from signalbox.llm_gateway.ledger import LedgerStore, insert_each
 from signalbox.llm_gateway.records import LedgerCall
 
 _LOG = logging.getLogger(__name__)
@@ -22,14 +22,6 @@ OPENED_WITHIN_S = 3.0
 """How long a call waits for that."""
 
 
-class LedgerRows(Protocol):
-    """Where rows of other processes go."""
-
-    async def insert(self, calls: list[LedgerCall]) -> None:
-        """See ``ledger.LedgerStore.insert``."""
-        ...
-
-
 class Keeper:
     """What one process does for all: signs of life, budgets after Redis was emptied, calls that nobody ends.
 
@@ -41,7 +33,7 @@ class Keeper:
     """
 
     def __init__(
-        self, counters: RedisCounters, processes: ProcessRegistry, rows: LedgerRows, *, silent_s: float
+        self, counters: RedisCounters, processes: ProcessRegistry, rows: LedgerStore, *, silent_s: float
     ) -> None:
         self._counters = counters
         self._processes = processes
@@ -140,7 +132,7 @@ class Keeper:
                 cursor, calls = await self._counters.abandoned(owner, cursor)
                 rows = [row for row in map(_row_of, calls) if row is not None]
                 if rows:
-                    await self._insert(rows)
+                    await insert_each(self._rows, rows)
                 count += len(rows)
                 if not await self._counters.reap(owner, self._silent_ms, calls, last=cursor == "0"):
                     return
@@ -152,19 +144,6 @@ class Keeper:
         finally:
             self._reaping.pop(owner, None)
         _LOG.warning("a gateway process is gone; %d call(s) of it were closed", count)
-
-    async def _insert(self, rows: list[LedgerCall]) -> None:
-        """Write rows; one that the database refuses does not keep the others from it. Raises Unavailable."""
-        try:
-            await self._rows.insert(rows)
-        except Unavailable:
-            raise
-        except SignalboxError:
-            if len(rows) == 1:
-                _LOG.exception("the database refuses a ledger row", extra={"call_id": rows[0].call_id})
-                return
-            for row in rows:
-                await self._insert([row])
 
 
 def _row_of(call: Abandoned) -> LedgerCall | None:

@@ -339,15 +339,21 @@ local function end_extension(id, extension)
   end
 end
 
-local function settle(id, tokens, money, row, actual)
+-- Correct what an open call took to what it used; without `counted` not even its request is. Returns its record, or
+-- nil when it is over.
+local function close(id, counted, tokens, money, actual)
   local record = record_of(id)
   if not record or record[1] == 's' then
-    return
+    return nil
   end
   local taken = record[4]
   for i = 1, #taken, 5 do
     local kind, key, amount, place, detail = unpack(taken, i, i + 4)
-    if kind == 't' then
+    if kind == 'r' then
+      if not counted then
+        change_window(key, detail, place, -amount)
+      end
+    elseif kind == 't' then
       local width, extension = string.match(detail, '^(%d+):(%d+)$')
       extension = tonumber(extension)
       local used = extension == 0 and tokens or actual[extension] or 0
@@ -356,7 +362,7 @@ local function settle(id, tokens, money, row, actual)
       end
     elseif kind == 'p' then
       change_parallel(key, -1)
-    elseif kind ~= 'r' then
+    else
       local used = detail == 0 and money or 0
       local state = budget(key)
       if state.exists or state.dirty then
@@ -364,31 +370,19 @@ local function settle(id, tokens, money, row, actual)
       end
     end
   end
-  put_record(id, {'s', row, 0, {}})
+  return record
+end
+
+local function settle(id, tokens, money, row, actual)
+  if close(id, true, tokens, money, actual) then
+    put_record(id, {'s', row, 0, {}})
+  end
 end
 
 local function give_back(id)
-  local record = record_of(id)
-  if not record or record[1] == 's' then
-    return
+  if close(id, false, 0, 0, {}) then
+    put_record(id, false)
   end
-  local taken = record[4]
-  for i = 1, #taken, 5 do
-    local kind, key, amount, place, detail = unpack(taken, i, i + 4)
-    if kind == 'r' then
-      change_window(key, detail, place, -amount)
-    elseif kind == 't' then
-      change_window(key, tonumber(string.match(detail, '^%d+')), place, -amount)
-    elseif kind == 'p' then
-      change_parallel(key, -1)
-    else
-      local state = budget(key)
-      if state.exists or state.dirty then
-        change_budget(state, -amount, record[1] == 'o' and -amount or 0)
-      end
-    end
-  end
-  put_record(id, false)
 end
 
 local function pulse(id, silent)
