@@ -16,6 +16,7 @@ from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.workflow import endpoints
 from signalbox.workflow.actions import Actions
+from signalbox.workflow.background.webhooks import WebhookSender
 from signalbox.workflow.background_repository import SqlOutboxStore
 from signalbox.workflow.build import Builder
 from signalbox.workflow.builders import Builders
@@ -34,7 +35,6 @@ from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler, WorkflowSnapshot
 from signalbox.workflow.turn import TurnRunner
 from signalbox.workflow.views import SessionViews
-from signalbox.workflow.webhooks import WebhookSender
 
 _NAME: Literal["workflow"] = "workflow"
 _IDLE_S = 2.0

@@ -18,12 +18,12 @@ from signalbox.common.errors import SignalboxError
 from signalbox.common.ids import now_ms
 from signalbox.common.secrets import SecretStore
 from signalbox.common.transport import Outbound, OutboundRequest
+from signalbox.workflow.background.ticker import Ticker
 from signalbox.workflow.ports import OutboxStore
 from signalbox.workflow.records import OutboxMessage
 
 _LOG = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 1.0
 _BATCH = 20
 _ATTEMPT_MS = 30_000
 _DELAYS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -37,17 +37,19 @@ class WebhookSender:
         self._outbox = outbox
         self._outbound = outbound
         self._secrets = secrets
-        self._task: asyncio.Task[None] | None = None
+        self._ticker = Ticker("webhooks", self._look)
 
     def start(self) -> None:
         """Look for due messages from now on."""
-        self._task = asyncio.create_task(self._run(), name="webhook-sender")
+        self._ticker.start()
 
     async def stop(self) -> None:
         """Stop; a delivery cut off here is repeated by another replica or the next process."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._ticker.stop()
+
+    def wake(self) -> None:
+        """Look at once: a message was written here."""
+        self._ticker.wake()
 
     async def deliver_due(self) -> int:
         """Deliver what is due now; returns how many messages were tried."""
@@ -56,19 +58,8 @@ class WebhookSender:
         await asyncio.gather(*(self._deliver(message) for message in messages))
         return len(messages)
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                delivered = await self.deliver_due()
-            except SignalboxError as error:
-                _LOG.warning("cannot read the outbox: %s", error.detail)
-                delivered = 0
-            except Exception:  # noqa: BLE001 - logged with its traceback
-                # A bug must not end all deliveries of this replica.
-                _LOG.exception("delivering webhooks failed; it goes on")
-                delivered = 0
-            if delivered < _BATCH:
-                await asyncio.sleep(_LOOK_EVERY_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads replicas
+    async def _look(self) -> bool:
+        return await self.deliver_due() == _BATCH
 
     async def _deliver(self, message: OutboxMessage) -> None:
         try:
