@@ -1,5 +1,6 @@
 """``POST /api/v1/query``: shape, statuses, greeting, decision, language."""
 
+import json
 from typing import Any
 
 import httpx
@@ -156,3 +157,21 @@ def test_health_tells_more_to_those_it_knows(client: PublicApi, admin_client: Pu
     assert mine["config_hash"] == active["config_hash"]
     assert isinstance(mine["sessions_count"], int)
     assert httpx.get(f"{client.url}/api/v1/health").json() == {"status": "healthy"}
+
+
+def test_a_query_is_answered_the_same_by_the_direct_way_and_by_the_route(client: PublicApi) -> None:
+    """The direct way takes plain ``application/json`` alone: a parameter leaves the request to the route."""
+    answers = [
+        client.http.post(
+            "/api/v1/query",
+            content=json.dumps({"message": "hello", "session_id": new_session()}),
+            headers={"content-type": media_type},
+        )
+        for media_type in ("application/json", "application/json; charset=utf-8")
+    ]
+    direct, routed = answers
+    assert direct.status_code == routed.status_code == 200
+    assert set(direct.headers) == set(routed.headers)
+    assert direct.headers["content-type"] == routed.headers["content-type"]
+    assert list(direct.json()) == list(routed.json())
+    assert direct.json()["message"] == routed.json()["message"]

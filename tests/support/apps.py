@@ -14,6 +14,7 @@ from signalbox.common.auth import Authenticator, ServiceTokens
 from signalbox.common.settings import CommonSettings
 from signalbox.common.telemetry import Tracing
 from signalbox.common.web import ReadyCheck, ServiceParts, create_service_app
+from signalbox.common.web.direct import DirectApp
 from signalbox.contracts.admin import ServiceName
 
 SERVICE_SECRET = "a-secret-that-all-services-of-a-test-share"
@@ -39,7 +40,7 @@ def service_app(
     max_body_bytes: int = 4096,
     tracing: Tracing | None = None,
     ready_checks: Mapping[str, ReadyCheck] | None = None,
-) -> FastAPI:
+) -> DirectApp:
     """A service made by the app factory, with a lifespan that does nothing."""
 
     @asynccontextmanager

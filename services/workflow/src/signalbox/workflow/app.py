@@ -21,6 +21,7 @@ from signalbox.workflow.background_repository import SqlOutboxStore
 from signalbox.workflow.build import Builder
 from signalbox.workflow.builders import Builders
 from signalbox.workflow.decisions import Decider
+from signalbox.workflow.direct_query import DirectQuery
 from signalbox.workflow.example_build import ExampleBuilder
 from signalbox.workflow.execution import Executor
 from signalbox.workflow.matching import Matcher
@@ -141,6 +142,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             },
         )
     )
+    app.add_way("POST", "/api/v1/query", DirectQuery(services.queries, authenticator))
     app.state.settings = settings
     # What is late is cancelled while its stream may still say so.
     app.state.drain = partial(services.running.drain, max(0.0, settings.drain_seconds - _LAST_WORDS_S))

@@ -2,7 +2,7 @@
 
 from signalbox.common.auth.authenticator import LOCAL_PRINCIPAL, Authenticator
 from signalbox.common.auth.keys import KeyRing, NewKey, create_key, hash_secret
-from signalbox.common.auth.routes import PUBLIC, Requires, check_context, principal_of
+from signalbox.common.auth.routes import PUBLIC, Requires, check_context, permitted, principal_of
 from signalbox.common.auth.tokens import SYSTEM_TENANT, ServiceTokens
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "check_context",
     "create_key",
     "hash_secret",
+    "permitted",
     "principal_of",
 ]

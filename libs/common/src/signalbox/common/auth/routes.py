@@ -24,10 +24,18 @@ class Requires:
             Unauthenticated: no usable credential.
             Forbidden: the credential lacks the scope.
         """
-        principal = principal_of(request)
-        if not principal.may(self.scope):
-            raise Forbidden(f"This needs the scope '{self.scope}'; use a key that was created with it.")
-        return principal
+        return permitted(principal_of(request), self.scope)
+
+
+def permitted(principal: Principal, scope: Scope) -> Principal:
+    """The principal, who must hold ``scope``.
+
+    Raises:
+        Forbidden: the credential lacks the scope.
+    """
+    if not principal.may(scope):
+        raise Forbidden(f"This needs the scope '{scope}'; use a key that was created with it.")
+    return principal
 
 
 def principal_of(request: Request) -> Principal:

@@ -6,12 +6,19 @@ psutil where that is installed) and for several times the work of a span.
 
 import random
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
 from opentelemetry.util._decorator import _agnosticcontextmanager
 from opentelemetry.util.types import Attributes
+
+from signalbox.common.context import current_request
+
+if TYPE_CHECKING:
+    from opentelemetry.util._decorator import _AgnosticContextManager
 
 _NOT_SAMPLED = TraceFlags(TraceFlags.DEFAULT)
 
@@ -31,18 +38,12 @@ class UnrecordedTracer(trace.Tracer):
         set_status_on_exception: bool = True,  # noqa: ARG002
     ) -> Span:
         """A span with an id of its own."""
+        request = current_request()
+        if request is not None and request.trace_id is not None:
+            return _unsampled(int(request.trace_id, 16))
         parent = trace.get_current_span(context).get_span_context()
-        return NonRecordingSpan(
-            SpanContext(
-                parent.trace_id if parent.is_valid else _random_id(128),
-                _random_id(64),
-                is_remote=False,
-                trace_flags=_NOT_SAMPLED,
-                trace_state=parent.trace_state if parent.is_valid else None,
-            )
-        )
+        return _unsampled(parent.trace_id, parent) if parent.is_valid else _unsampled(_random_id(128))
 
-    @_agnosticcontextmanager
     def start_as_current_span(
         self,
         name: str,
@@ -54,10 +55,30 @@ class UnrecordedTracer(trace.Tracer):
         record_exception: bool = True,  # noqa: ARG002
         set_status_on_exception: bool = True,  # noqa: ARG002
         end_on_exit: bool = True,  # noqa: ARG002
-    ) -> Iterator[Span]:
-        """The same, as the current span for a while."""
+    ) -> "_AgnosticContextManager[Span]":
+        """The same, as the current span for a while; a request that knows its trace needs none."""
+        request = current_request()
+        if request is not None and request.trace_id is not None:
+            # Whoever asks for the trace finds it in the request: nothing has to be made current, and undone.
+            return cast("_AgnosticContextManager[Span]", nullcontext(INVALID_SPAN))
+        return self._as_current(name, context)
+
+    @_agnosticcontextmanager
+    def _as_current(self, name: str, context: Context | None) -> Iterator[Span]:
         with trace.use_span(self.start_span(name, context)) as span:
             yield span
+
+
+def _unsampled(trace_id: int, parent: SpanContext | None = None) -> Span:
+    return NonRecordingSpan(
+        SpanContext(
+            trace_id,
+            _random_id(64),
+            is_remote=False,
+            trace_flags=_NOT_SAMPLED,
+            trace_state=None if parent is None else parent.trace_state,
+        )
+    )
 
 
 def _random_id(bits: int) -> int:

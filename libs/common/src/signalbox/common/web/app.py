@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.responses import JSONResponse
@@ -13,6 +14,7 @@ from signalbox.common.errors import Unavailable
 from signalbox.common.settings import CommonSettings
 from signalbox.common.telemetry.metrics import METRICS_TYPE, Metrics, render_metrics
 from signalbox.common.telemetry.tracing import Tracing
+from signalbox.common.web.direct import DirectApp
 from signalbox.common.web.disconnect import CancelOnDisconnect
 from signalbox.common.web.middleware import RequestMiddleware
 from signalbox.common.web.problems import ErrorResponse, install_problem_handlers, problem_response
@@ -48,10 +50,17 @@ class ServiceParts:
     """Renders what goes wrong outside of a route, for services that speak someone else's protocol."""
 
 
-def create_service_app(parts: ServiceParts) -> FastAPI:
+def create_service_app(parts: ServiceParts) -> DirectApp:
     """An ASGI app with the service's routes, health, metrics, problem details, ids, spans and limits."""
     metrics = parts.metrics or Metrics(parts.name)
-    app = FastAPI(
+    around: dict[str, Any] = {
+        "tracer": parts.tracing.tracer(parts.name),
+        "metrics": metrics,
+        "max_body_bytes": parts.settings.max_body_bytes,
+        "error_response": parts.error_response,
+    }
+    app = DirectApp(
+        around,
         title=parts.title,
         version="1",
         lifespan=parts.lifespan,
@@ -66,13 +75,7 @@ def create_service_app(parts: ServiceParts) -> FastAPI:
     install_problem_handlers(app, parts.error_response)
     serve_routes(app, _health_router(app, metrics), *parts.routers)
     app.add_middleware(CancelOnDisconnect)
-    app.add_middleware(
-        RequestMiddleware,
-        tracer=parts.tracing.tracer(parts.name),
-        metrics=metrics,
-        max_body_bytes=parts.settings.max_body_bytes,
-        error_response=parts.error_response,
-    )
+    app.add_middleware(RequestMiddleware, **around)
     return app
 
 

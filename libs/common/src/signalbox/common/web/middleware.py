@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from opentelemetry import trace
@@ -13,13 +14,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from signalbox.common.context import enter_request
 from signalbox.common.errors import BadRequest, PayloadTooLarge, SignalboxError
 from signalbox.common.telemetry.metrics import Metrics
-from signalbox.common.telemetry.tracing import extract_context
+from signalbox.common.telemetry.tracing import extract_context, records, unrecorded_trace_id
 from signalbox.common.web.problems import ErrorResponse, problem_response
 from signalbox.common.web.request_head import request_context, whole_number
 from signalbox.contracts import headers as names
 
 _LOG = logging.getLogger(__name__)
 _TIMEOUT_MS = names.TIMEOUT_MS.encode()
+HEADERS = "signalbox.headers"
+"""Where a scope has the request's headers, names in lower case, once this layer has seen it."""
+
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _UNTRACED = frozenset({"/live", "/ready", "/metrics", "/openapi.json"})
 
@@ -40,17 +44,23 @@ class RequestMiddleware:
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._error_response = error_response
+        self._records = records(tracer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in _UNTRACED:
+        if scope["type"] != "http" or HEADERS in scope or scope["path"] in _UNTRACED:
             await self._app(scope, receive, send)
             return
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        scope[HEADERS] = headers
         context = request_context(headers)
         enter_request(context)
+        exchange = _Exchange(scope, receive, send, context.request_id, self._max_body_bytes)
+        if not self._records:
+            context.trace_id = unrecorded_trace_id(headers)
+            await self._serve(scope, exchange, trace.INVALID_SPAN)
+            return
         with server_span(self._tracer, scope["method"], headers) as span:
-            exchange = _Exchange(scope, receive, send, context.request_id, self._max_body_bytes)
             await self._serve(scope, exchange, span)
 
     async def _serve(self, scope: Scope, exchange: "_Exchange", span: trace.Span) -> None:
@@ -62,6 +72,8 @@ class RequestMiddleware:
             else:
                 await self._app(scope, exchange.receive, exchange.send)
         except SignalboxError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                _LOG.warning("request failed: %s", error.detail, extra={"code": error.code})
             await exchange.fail(error, self._error_response)
         except Exception as error:
             # A bug: said once, with its traceback, where operators look; the client gets no internals.
