@@ -233,6 +233,52 @@ def test_the_gateways_own_credential_is_not_the_callers_fault(start_gateway, pro
     assert row["deployment"] == "good"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_credential_that_is_refused_everywhere_is_an_error_of_ours(start, provider, caplog, stream):
+    words = "Incorrect API key provided: sk-proj-1234567890abcdef of org-acme"
+    provider.script([{"fault": {"status": 401, "message": words, "code": "invalid_api_key"}}])
+    gateway = start(max_attempts=1)
+    with pytest.raises(openai.InternalServerError) as raised:
+        list(ask(gateway, stream=stream))
+    assert (raised.value.status_code, raised.value.code) == (502, "upstream_credential_refused")
+    assert "acme" not in raised.value.response.text
+    assert "not at fault" in raised.value.message
+    assert [record.model for record in provider.requests()] == ["primary", "fallback"]
+    logged = [record.provider_said for record in caplog.records if hasattr(record, "provider_said")]
+    assert len(logged) == 2
+    assert all("org-acme" in said and "1234567890" not in said for said in logged)
+    gateway.wait_for_rows(1)
+    assert {(row["status"], row["error_code"]) for row in gateway.rows("ledger_attempts")} == {
+        (401, "upstream_credential_refused")
+    }
+    with pytest.raises(anthropic.InternalServerError) as other:
+        anthropic.Anthropic(base_url=f"{gateway.url}/llm", api_key="local", max_retries=0).messages.create(
+            model="primary", messages=ASK, max_tokens=5
+        )
+    assert "acme" not in other.value.response.text
+
+
+def test_a_fallbacks_error_is_not_told_as_that_of_a_model_whose_circuit_is_open(start, provider):
+    provider.script(
+        [
+            {"match": {"model": "primary"}, "fault": {"status": 503}},
+            {"match": {"model": "fallback"}, "fault": {"status": 400, "message": "no such parameter"}},
+        ]
+    )
+    gateway = start(max_attempts=1, breaker={"consecutive": 1, "open_s": 60})
+    with pytest.raises(openai.InternalServerError, match="503") as first:
+        ask(gateway)
+    assert first.value.code == "provider_error"
+    with pytest.raises(openai.InternalServerError) as second:
+        ask(gateway)
+    assert (second.value.status_code, second.value.code) == (503, "model_unavailable")
+    assert "'primary' was not asked, as the circuit of its provider is open" in second.value.message
+    assert "'fallback': 400 provider_error: no such parameter" in second.value.message
+    assert 50 < int(second.value.response.headers["retry-after"]) <= 60
+    assert [record.model for record in provider.requests()] == ["primary", "fallback", "fallback"]
+    assert gateway.wait_for_rows(2)[1]["error_code"] == "model_unavailable"
+
+
 def test_calls_are_shared_by_weight(start_gateway, provider, other):
     gateway = start_gateway(
         llm_deployments=[deployment(provider, "m", weight=3), deployment(other, "m", weight=1)]

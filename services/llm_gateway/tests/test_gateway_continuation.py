@@ -100,6 +100,54 @@ async def test_a_continuation_that_fails_before_it_begins_is_tried_again():
     assert (text_of(events), ended) == ("one two three four", True)
 
 
+LONG = ["The capital of France is Paris", ", and that of Italy is "]
+
+
+@pytest.mark.parametrize(
+    ("rest", "whole"),
+    [
+        # Started over, in pieces of its own.
+        (["".join(LONG) + "Rome."], "Rome."),
+        (["The", " capital of France", " is Paris, and that of Italy is Ro", "me."], "Rome."),
+        (["".join(LONG)], ""),
+        # Went on, though it began alike.
+        (["The", " capital of Spain."], "The capital of Spain."),
+        (["The"], "The"),
+        (["Rome."], "Rome."),
+    ],
+)
+@pytest.mark.parametrize("end", [END, [DONE]])
+async def test_what_a_model_repeats_that_should_go_on_is_left_out(rest, whole, end):
+    world = World(b=CONTINUES, rule={"max_attempts": 1})
+    broken = [ROLE, *(chunk(piece) for piece in LONG), ProviderBroke("cut")]
+    world.script(a1=[broken], b1=[[*(chunk(piece, by="2") for piece in rest), *end]])
+    events, ended = await world.read()
+    assert (text_of(events), ended) == ("".join(LONG) + whole, True)
+
+
+async def test_a_text_that_was_repeated_is_gone_on_with_when_that_breaks_too():
+    world = World(("a1", "a2", "a3"), prefill=True, rule={"max_attempts": 3})
+    text = "".join(LONG)
+    steps = [
+        [chunk(text), ProviderBroke("cut")],
+        [chunk(text + "Rome,"), ProviderBroke("cut")],
+        [chunk(" I think."), *END],
+    ]
+    for name in ("a1", "a2", "a3"):
+        world.providers.scripts[name] = steps
+    events, _ = await world.read()
+    assert text_of(events) == text + "Rome, I think."
+    assert world.providers.asked[2][1]["messages"][-1]["content"] == text + "Rome,"
+
+
+@pytest.mark.parametrize("text", ["ha ha ", "All work and no play makes Jack a dull boy.\n" * 2])
+async def test_a_short_text_or_one_that_repeats_itself_may_be_said_again(text):
+    world = World(b=CONTINUES, rule={"max_attempts": 1})
+    world.script(a1=[[chunk(text), ProviderBroke("cut")]], b1=[[chunk(text, by="2"), *END]])
+    events, _ = await world.read()
+    assert text_of(events) == text + text
+
+
 @pytest.mark.parametrize(
     ("broken", "asked"),
     [

@@ -8,9 +8,11 @@ from signalbox.llm_gateway.errors import (
     AllCoolingDown,
     BudgetExceeded,
     LimitExceeded,
+    ModelUnavailable,
     ProviderRefused,
     ProviderTimeout,
     ProviderUnreachable,
+    UpstreamCredentialRefused,
 )
 from signalbox.llm_gateway.routing import Course, Group, ModelRoute, Plan
 from signalbox.llm_gateway.routing.failures import failure_of
@@ -222,10 +224,59 @@ def test_what_is_wrong_with_the_call_is_said_at_once():
 
 def test_the_operators_own_mistakes_are_not_what_the_client_hears_of_if_anything_else_is_known():
     walk = Walk({"a": ["a1", "a2"]}, max_attempts=2)
-    walk.fail(refused(401, "provider_credential_refused"))
+    walk.fail(UpstreamCredentialRefused(401, "a1", "bad key"))
     walk.fail(SLOW)
     with pytest.raises(ProviderTimeout):
         walk.course.next()
+
+
+def test_the_operators_mistake_at_the_model_asked_for_is_not_replaced_by_a_fallbacks_failure():
+    own = UpstreamCredentialRefused(403, "a1", "no")
+    walk = Walk({"a": ["a1"], "b": ["b1"]}, max_attempts=1)
+    assert walk.fail(own)[0] == "a1"
+    asked, raised = walk.names(DOWN)
+    assert (asked, raised) == (["b1"], own)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (DOWN, "503 provider_error: no"),
+        (SLOW, "504 provider_timeout: late"),
+        (FILTERED, "400 content_filter: no"),
+        (TOO_LONG, "400 context_length_exceeded: no"),
+        (refused(400, message="temperature"), "400 provider_error: temperature"),
+    ],
+)
+def test_a_fallbacks_failure_is_not_that_of_a_model_whose_circuit_is_open(failure, said):
+    breaker = BreakerRule(consecutive=1, open_s=10)
+    walk = Walk({"a": ["a1"], "b": ["b1"], "c": ["c1"]}, breaker=breaker, max_attempts=1)
+    walk.fail(DOWN)
+    walk.clock.now += 3
+    asked, raised = walk.names(failure, walk.another())
+    assert asked[0] == "b1"
+    assert isinstance(raised, ModelUnavailable)
+    assert (raised.problem().status, raised.problem().code) == (503, "model_unavailable")
+    assert "'a' was not asked, as the circuit of its provider is open" in raised.detail
+    assert f"'b': {said}" in raised.detail
+    assert raised.headers == {"Retry-After": "7"}
+
+
+def test_a_fallbacks_failure_is_not_that_of_a_model_whose_provider_asked_to_be_left_alone():
+    walk = Walk({"a": ["a1"], "b": ["b1"]}, max_attempts=1)
+    walk.fail(refused(429, headers={"Retry-After": "20"}))
+    asked, raised = walk.names(refused(429, headers={"Retry-After": "9"}), walk.another())
+    assert (asked, type(raised)) == (["b1"], ModelUnavailable)
+    assert "its provider asked to be left alone" in raised.detail
+    # Whoever may answer first.
+    assert raised.headers == {"Retry-After": "9"}
+
+
+def test_what_is_the_calls_own_is_said_whichever_model_was_about_to_be_asked():
+    walk = Walk({"a": ["a1"], "b": ["b1"]}, breaker=BreakerRule(consecutive=1, open_s=10), max_attempts=1)
+    walk.fail(DOWN)
+    spent = BudgetExceeded("spent")
+    assert walk.names(spent, walk.another()) == (["b1"], spent)
 
 
 def test_a_deployment_over_its_limit_was_not_asked_and_a_spent_budget_ends_the_call():

@@ -5,7 +5,7 @@ import pytest
 
 from signalbox.common.errors import Unauthenticated, ValidationFailed
 from signalbox.contracts.problem import ProblemError
-from signalbox.llm_gateway.errors import MalformedCall
+from signalbox.llm_gateway.errors import MalformedCall, UpstreamCredentialRefused
 from signalbox.llm_gateway.protocol import (
     EventBlocks,
     RequestBody,
@@ -222,12 +222,24 @@ def test_a_providers_error_keeps_status_message_type_code_and_retry_after():
     }
 
 
-def test_a_refused_credential_of_the_gateway_is_not_mistaken_for_the_callers():
-    error = provider_error(401, {}, b'{"error":{"message":"bad key","code":"invalid_api_key"}}', "openai/m")
-    status, body = error_body(error)
-    assert status == 401
-    assert orjson.loads(body)["error"]["code"] == "provider_credential_refused"
-    assert "not yours" in error.detail
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_credential_of_the_gateway_is_not_mistaken_for_the_callers(status):
+    answer = b'{"error":{"message":"bad key sk-12345 of org-acme","type":"auth","code":"invalid_api_key"}}'
+    error = provider_error(status, {}, answer, "openai/m")
+    told, body = error_body(error)
+    said = orjson.loads(body)["error"]
+    assert (told, said["code"], said["type"]) == (502, "upstream_credential_refused", "server_error")
+    assert "not at fault" in said["message"]
+    assert b"acme" not in body
+    assert isinstance(error, UpstreamCredentialRefused)
+    assert (error.provider_status, error.said) == (status, "bad key sk-12345 of org-acme")
+
+
+def test_a_403_of_a_content_filter_is_the_callers():
+    answer = b'{"error":{"message":"Your input was flagged by moderation for violence","code":403}}'
+    status, body = error_body(provider_error(403, {}, answer, "openrouter/m"))
+    assert status == 403
+    assert orjson.loads(body)["error"]["message"] == "Your input was flagged by moderation for violence"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@
     │   ├── BackgroundFull         503  too many responses run in the background
     │   ├── LimitsUnavailable      503  limits cannot be counted, and a policy says that no call is made then
     │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
+    │   ├── ModelUnavailable       503  the model asked for was left alone, and its fallbacks failed
     │   └── ProviderUnreachable    503  no connection to the provider
     │       └── ProviderSilent     503  none came about in time
     ├── RateLimited
@@ -40,6 +41,7 @@
     ├── ResponseInterrupted        500  the process that worked on a background response is gone
     ├── BadDeployment              500  a deployment's settings cannot work
     └── ProviderRefused                 the provider's own error: its status, message and code
+        └── UpstreamCredentialRefused 502 the provider refused the gateway's own credential
 """
 
 import math
@@ -57,6 +59,9 @@ from signalbox.common.errors import (
     ValidationFailed,
 )
 from signalbox.contracts.problem import Problem
+
+_MAX_IN_SHORT = 200
+"""Characters of one error's sentence inside that of another."""
 
 
 class MalformedCall(BadRequest):
@@ -206,6 +211,23 @@ class IdempotencyUnavailable(Unavailable):
     code: ClassVar[str] = "idempotency_unavailable"
 
 
+class ModelUnavailable(Unavailable):
+    """The model asked for was not asked, as its providers are left alone now, and its fallbacks failed.
+
+    ``why`` says why it was not asked, ``fallbacks`` what each one failed with; ``wait_s``: when one may answer again.
+    """
+
+    code: ClassVar[str] = "model_unavailable"
+
+    def __init__(self, model: str, why: str, fallbacks: Mapping[str, SignalboxError], wait_s: float) -> None:
+        failed = "; ".join(f"'{name}': {_in_short(error)}" for name, error in fallbacks.items())
+        wait = max(1, math.ceil(wait_s))
+        super().__init__(
+            f"'{model}' was not asked, as {why}, and its fallbacks failed ({failed}). Come again in {wait} s.",
+            headers={"Retry-After": str(wait)},
+        )
+
+
 SAID_ONCE = (LimitsUnavailable, LedgerFull)
 """Errors of whole times, not of calls: the log has a line when such a time begins, not one for each call in it."""
 
@@ -250,6 +272,11 @@ class BadDeployment(SignalboxError):
     code: ClassVar[str] = "bad_deployment"
 
 
+def _in_short(error: SignalboxError) -> str:
+    problem = error.problem()
+    return f"{problem.status} {problem.code}: {(problem.detail or '')[:_MAX_IN_SHORT]}"
+
+
 def internal_error() -> SignalboxError:
     """What the client is told of a bug."""
     return SignalboxError("Something went wrong on our side; the request id finds it.")
@@ -290,3 +317,32 @@ class ProviderRefused(SignalboxError):
             request_id=request_id,
             trace_id=trace_id,
         )
+
+
+class UpstreamCredentialRefused(ProviderRefused):
+    """The provider refused the credential that the gateway has for it: nothing that the caller could mend.
+
+    ``provider_status`` is the provider's, 401 or 403; the caller gets 502, and none of the provider's words (``said``),
+    which may show whose account it is or a part of the key: they are for the log.
+    """
+
+    code: ClassVar[str] = "upstream_credential_refused"
+    status: ClassVar[int] = 502
+
+    def __init__(
+        self, status: int, deployment: str, said: str, *, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(
+            status,
+            f"The provider of '{deployment}' refused the gateway's own credential. Your key is not at fault; "
+            "the gateway's operator finds the provider's words in its log.",
+            headers=headers,
+        )
+        self.said = said
+
+    def problem(
+        self, *, instance: str | None = None, request_id: str | None = None, trace_id: str | None = None
+    ) -> Problem:
+        """An error of ours."""
+        problem = super().problem(instance=instance, request_id=request_id, trace_id=trace_id)
+        return problem.model_copy(update={"status": self.status, "title": "Gateway credential refused"})

@@ -113,8 +113,12 @@ class StreamRelay:
         if counted and not chunk.get("choices") and not self._wants_usage:
             return b""
         if self.sent is not None and self.began:
-            self.sent.add(chunk if self._rename is None else {**chunk, "model": self._model})
+            self._keep(self.sent, chunk)
         return self._edited(block, data, chunk)
+
+    def _keep(self, sent: Sent, chunk: dict[str, Any]) -> None:
+        """A chunk of the answer goes on."""
+        sent.add(chunk if self._rename is None else {**chunk, "model": self._model})
 
     @property
     def whole(self) -> bool:

@@ -5,6 +5,7 @@ Sources: Anthropic, "Prefill Claude's response" (an assistant message at the end
 (``continue_final_message``).
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,10 @@ from signalbox.llm_gateway.relay import Sent, StreamRelay
 
 _PREFIX_MARKED = frozenset({"mistral", "deepseek"})
 _CAPS = ("max_tokens", "max_completion_tokens")
+_CERTAIN = 24
+"""Characters of a text that nobody writes twice by chance."""
+
+_LOG = logging.getLogger(__name__)
 
 
 def can_be_continued(body: RequestBody) -> bool:
@@ -59,6 +64,34 @@ def with_prefill(sent: bytes, deployment: Deployment, text: str) -> bytes:
     return edited
 
 
+class Repetition:
+    """Leaves out what a model repeats that was to go on with a text and starts over instead.
+
+    Only where that is certain: it gives the whole text once more, which is long and no repetition in itself. A model
+    that starts over in other words cannot be told from one that goes on.
+    """
+
+    def __init__(self, text: str) -> None:
+        repeats = text in (text + text)[1:-1]
+        self._text = text if len(text) >= _CERTAIN and not repeats else ""
+        self._held = ""
+        self._decided = not self._text
+        self.found = False
+        """Whether the text was repeated."""
+
+    def pass_on(self, text: str, *, last: bool) -> str:
+        """What of ``text``, which comes next, goes on now; with ``last`` nothing is held back any more."""
+        if self._decided:
+            return text
+        self._held += text
+        self.found = self._held.startswith(self._text)
+        self._decided = last or self.found or not self._text.startswith(self._held)
+        if not self._decided:
+            return ""
+        passed, self._held = self._held, ""
+        return passed[len(self._text) :] if self.found else passed
+
+
 class ContinuedRelay(StreamRelay):
     """A stream that goes on with another one's answer: under its id and model, without a role, usage summed."""
 
@@ -82,24 +115,45 @@ class ContinuedRelay(StreamRelay):
         self._before = account.used
         text = sent.text or ""
         self._owes_space = text != text.rstrip()
+        self._repetition = Repetition(text)
 
     def pass_on(self, block: bytes) -> bytes:
         """See ``StreamRelay``; what the new stream begins with besides text is left out."""
         passed = super().pass_on(block)
+        if self.done and (rest := self._fitted("", last=True)):
+            # A provider that ends without a finish reason, while it was not clear whether it repeats the text.
+            choices = [{"index": 0, "delta": {"content": rest}, "finish_reason": None}]
+            passed = event({**self._envelope, "choices": choices}) + passed
         return passed if self.began else b""
 
-    def _edited(self, block: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
-        del block, data
-        chunk = {**chunk, **self._envelope}
+    def _keep(self, sent: Sent, chunk: dict[str, Any]) -> None:
         for choice in chunk.get("choices") or ():
             delta = choice.get("delta") if isinstance(choice, dict) else None
             if not isinstance(delta, dict):
                 continue
             delta.pop("role", None)
-            if self._owes_space and delta.get("content"):
-                # The space went to the client at the end of the broken stream, but not to this provider.
-                delta["content"] = delta["content"].lstrip()
-                self._owes_space = False
+            last = choice.get("finish_reason") is not None
+            text = delta.get("content")
+            fitted = self._fitted(text if isinstance(text, str) else "", last=last)
+            if fitted or isinstance(text, str):
+                delta["content"] = fitted
+        super()._keep(sent, chunk)
+
+    def _fitted(self, text: str, *, last: bool) -> str:
+        """What of ``text`` follows what the client has."""
+        repeated = self._repetition.found
+        text = self._repetition.pass_on(text, last=last)
+        if self._repetition.found and not repeated:
+            _LOG.warning("%s starts over what it should go on with; what it repeats is left out", self._name)
+        if self._owes_space and text:
+            # The space went to the client at the end of the broken stream, but not to this provider.
+            text = text.lstrip()
+            self._owes_space = False
+        return text
+
+    def _edited(self, block: bytes, data: bytes, chunk: dict[str, Any]) -> bytes:
+        del block, data
+        chunk = {**chunk, **self._envelope}
         if isinstance(usage := chunk.get("usage"), dict):
             chunk["usage"] = _summed(usage, self._before)
             if self._cost is not None and self._wants_usage and (cost := self._cost()) is not None:

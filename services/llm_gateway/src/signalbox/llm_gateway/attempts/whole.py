@@ -1,5 +1,6 @@
 """One attempt at an answer that comes whole."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,16 @@ from signalbox.common.record import record
 from signalbox.llm_gateway.accounting import AttemptAccount
 from signalbox.llm_gateway.call import Call
 from signalbox.llm_gateway.deployments import Deployment, UpstreamKind
-from signalbox.llm_gateway.errors import ProviderBroke
+from signalbox.llm_gateway.errors import ProviderBroke, ProviderRefused, UpstreamCredentialRefused
 from signalbox.llm_gateway.money import Prices, worst_case
 from signalbox.llm_gateway.ports import Operation, Upstream, UpstreamAnswer, UpstreamRequest
 from signalbox.llm_gateway.protocol import provider_error, refusal_in
-from signalbox.llm_gateway.telemetry import Content
+from signalbox.llm_gateway.telemetry import Content, redacted
+
+_LOG = logging.getLogger(__name__)
+
+_MAX_LOGGED = 500
+"""Characters of a provider's sentence."""
 
 
 @record
@@ -83,9 +89,16 @@ def _check_answer(parsed: Mapping[str, Any], operation: Operation, deployment: D
 
 
 def close_failed(attempt: AttemptAccount, error: SignalboxError) -> None:
-    """The attempt ended with ``error``."""
+    """The attempt ended with ``error``. Its row has the provider's own status, whatever the caller is told."""
     problem = error.problem()
-    attempt.close("error" if problem.status != 504 else "timeout", problem.status, problem.code)
+    status = error.provider_status if isinstance(error, ProviderRefused) else problem.status
+    if isinstance(error, UpstreamCredentialRefused):
+        _LOG.warning(
+            "%s refuses the gateway's credential for it",
+            attempt.deployment.name,
+            extra={"provider_status": status, "provider_said": redacted(error.said[:_MAX_LOGGED])},
+        )
+    attempt.close("error" if problem.status != 504 else "timeout", status, problem.code)
 
 
 def _parsed(answer: UpstreamAnswer, deployment: Deployment) -> dict[str, Any]:

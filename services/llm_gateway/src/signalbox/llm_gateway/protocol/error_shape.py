@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 
 from signalbox.common.errors import SignalboxError
-from signalbox.llm_gateway.errors import ProviderRefused
+from signalbox.llm_gateway.errors import ProviderRefused, UpstreamCredentialRefused
+from signalbox.llm_gateway.protocol.filtering import codes_of, is_filtered
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _PASSED_HEADERS = ("retry-after", "retry-after-ms")
@@ -35,7 +36,8 @@ def provider_error(
 ) -> ProviderRefused:
     """A provider's error answer as ours: status, message, type, code and ``Retry-After`` are kept.
 
-    A refusal of the gateway's own credential keeps its status but says whose it is.
+    A refusal of the gateway's own credential is the operator's affair: what the provider says of it is for the log.
+    (A 403 may also be a content filter's, which is the caller's.)
     """
     try:
         parsed = orjson.loads(body)
@@ -51,14 +53,9 @@ def provider_error(
         # What a provider sends may be more than a header of ours can hold.
         if name in headers and headers[name].isascii() and headers[name].isprintable()
     }
-    if status in {401, 403}:
-        return ProviderRefused(
-            status,
-            f"The provider refused the gateway's own credential for '{deployment_name}' (not yours): {message}",
-            provider_code="provider_credential_refused",
-            headers=passed,
-        )
     code = fields.get("code")
+    if status in {401, 403} and not is_filtered(codes_of(code, fields.get("type")), message):
+        return UpstreamCredentialRefused(status, deployment_name, message, headers=passed)
     return ProviderRefused(
         status if 400 <= status <= 599 else 502,
         message,

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from signalbox.common.context import Deadline
-from signalbox.common.errors import SignalboxError
+from signalbox.common.errors import DeadlineExceeded, SignalboxError
 from signalbox.common.record import record
-from signalbox.llm_gateway.errors import AllCoolingDown, LimitExceeded, ProviderRefused
-from signalbox.llm_gateway.routing.failures import Failure, Then, failure_of
+from signalbox.llm_gateway.errors import (
+    AllCoolingDown,
+    BudgetExceeded,
+    LimitExceeded,
+    LimitsUnavailable,
+    ModelUnavailable,
+    ProviderRefused,
+)
+from signalbox.llm_gateway.routing.failures import Failure, Then, failure_of, retry_after_s
 from signalbox.llm_gateway.routing.health import Clock
 from signalbox.llm_gateway.routing.plan import Candidate, Group, Plan
 from signalbox.llm_gateway.routing.rules import ATTEMPTS_AT_ONE
@@ -17,6 +24,9 @@ from signalbox.llm_gateway.routing.strategies import STRATEGIES
 
 _LONGEST_BACKOFF_S = 10.0
 _RETRY_AFTER_JITTER = 0.1
+
+_OF_THE_CALL = (BudgetExceeded, DeadlineExceeded, LimitsUnavailable)
+"""Failures that are the call's own, whichever model was about to be asked."""
 
 
 @record
@@ -57,12 +67,16 @@ class Course:
         self._prefilled = False
         self._error: SignalboxError | None = None
         self._error_is_ours = False
+        self._own_failed = False
+        self._of_fallbacks: dict[str, SignalboxError] = {}
+        """What each fallback failed with last, as long as the model that was asked for has not failed itself."""
 
     def next(self) -> Turn:
         """Whose turn it is.
 
         Raises:
             SignalboxError: nobody's. It is the failure that says most about the call: that of the model asked for.
+            ModelUnavailable: nobody's, and that model was not asked, only its fallbacks were.
             AllCoolingDown: nobody was asked, as all providers have asked to be left alone.
         """
         now = self._clock()
@@ -75,7 +89,7 @@ class Course:
             self._index += 1
             self._made = 0
         if self._error is not None:
-            raise self._error
+            raise self._told(self._error, now)
         return self._taken(self._last_resort(now))
 
     def beside(self, turn: Turn) -> Turn | None:
@@ -104,8 +118,11 @@ class Course:
         own = turn.group is self._plan.group
         if isinstance(error, LimitExceeded):
             self._made -= 1  # Nobody was asked.
-        if self._error is None or (self._error_is_ours and not failure.ours):
+        if self._error is None or (own and self._error_is_ours and not failure.ours):
             self._error, self._error_is_ours = error, failure.ours
+        self._own_failed = self._own_failed or own
+        if not self._own_failed:
+            self._of_fallbacks[turn.group.model] = error
         match failure.then:
             case Then.RETRY:
                 self._retry_later(turn, past, failure)
@@ -126,6 +143,18 @@ class Course:
                 # What another model cannot do says nothing about the model that was asked for.
                 self._exclude(turn.group)
         return failure
+
+    def _told(self, error: SignalboxError, now: float) -> SignalboxError:
+        """What the caller is told: a fallback's failure is not that of the model which was asked for."""
+        if self._own_failed or isinstance(error, _OF_THE_CALL):
+            return error
+        healths = [candidate.health for candidate in self._plan.group.candidates]
+        resting = any(health.admits(now) and health.cooling_s(now) > 0 for health in healths)
+        why = "its provider asked to be left alone" if resting else "the circuit of its provider is open"
+        waits = [max(health.breaker.probe_in_s(now), health.cooling_s(now)) for health in healths]
+        wished = [retry_after_s(failed) for failed in self._of_fallbacks.values()]
+        wait_s = min([*waits, *(wait for wait in wished if wait is not None)])
+        return ModelUnavailable(self._plan.model, why, self._of_fallbacks, wait_s)
 
     def continue_with_prefill(self) -> None:
         """From now on only deployments that go on from the beginning of an answer; no matter who failed before."""

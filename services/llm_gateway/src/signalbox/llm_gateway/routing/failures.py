@@ -1,8 +1,7 @@
 """What a failed attempt means for the call: one table for every provider.
 
 Sources of codes and words: OpenAI, "Error codes"; Azure OpenAI, "Content filtering"; Anthropic, "Errors"; vLLM,
-llama.cpp, Gemini, Bedrock, Mistral, Cohere, xAI and OpenRouter by what their servers answer; DashScope,
-"Status codes" (``data_inspection_failed``).
+llama.cpp, Gemini, Bedrock, Mistral, Cohere, xAI and OpenRouter by what their servers answer.
 """
 
 import re
@@ -24,6 +23,7 @@ from signalbox.llm_gateway.errors import (
     ProviderTimeout,
     ProviderUnreachable,
 )
+from signalbox.llm_gateway.protocol.filtering import codes_of, is_filtered
 
 
 class Then(StrEnum):
@@ -94,18 +94,6 @@ _TOO_LONG = re.compile(
     r"|ContextWindowExceeded",
     re.IGNORECASE,
 )
-_FILTER_CODES = frozenset(
-    {
-        "content_filter", "content_policy_violation", "responsibleaipolicyviolation", "data_inspection_failed",
-        "moderation_blocked", "content_filtered",
-    }
-)  # fmt: skip
-_FILTER = re.compile(
-    r"content (?:management |filtering |filter |usage )?policy|content[ _-]filter|safety system"
-    r"|flagged (?:as|by|for)|(?:blocked|rejected) (?:by|due to|for)[^.]{0,40}(?:safety|moderation|policy)"
-    r"|usage policy|ContentPolicyViolation",
-    re.IGNORECASE,
-)
 _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
 
 _WORDS_COUNT = frozenset({400, 403, 413, 422, 500, 502})
@@ -124,9 +112,9 @@ def failure_of(error: SignalboxError) -> Failure:
 
 def _refused(error: ProviderRefused) -> Failure:
     status = error.provider_status
-    codes = {str(code).lower() for code in (error.provider_code, error.kind) if code is not None}
+    codes = codes_of(error.provider_code, error.kind)
     words = error.detail if status in _WORDS_COUNT else ""
-    if codes & _FILTER_CODES or (words and _FILTER.search(words)):
+    if is_filtered(codes, words):
         return _FILTERED
     if codes & _TOO_LONG_CODES or (words and status != 403 and _TOO_LONG.search(words)):
         return _LARGER

@@ -5,6 +5,7 @@ from signalbox.llm_gateway.telemetry.conventions import attributes_of_answer, at
 from signalbox.llm_gateway.telemetry.metrics import CallMetrics
 from signalbox.llm_gateway.telemetry.names import Names
 from signalbox.llm_gateway.telemetry.observed import ObservedAdmission
+from signalbox.llm_gateway.telemetry.redaction import redacted
 
 __all__ = [
     "CallMetrics",
@@ -13,4 +14,5 @@ __all__ = [
     "ObservedAdmission",
     "attributes_of_answer",
     "attributes_of_request",
+    "redacted",
 ]
