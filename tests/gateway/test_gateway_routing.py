@@ -271,12 +271,12 @@ def test_a_fallbacks_error_is_not_told_as_that_of_a_model_whose_circuit_is_open(
     assert first.value.code == "provider_error"
     with pytest.raises(openai.InternalServerError) as second:
         ask(gateway)
-    assert (second.value.status_code, second.value.code) == (503, "model_unavailable")
+    assert (second.value.status_code, second.value.code) == (503, "model_not_asked")
     assert "'primary' was not asked, as the circuit of its provider is open" in second.value.message
     assert "'fallback': 400 provider_error: no such parameter" in second.value.message
     assert 50 < int(second.value.response.headers["retry-after"]) <= 60
     assert [record.model for record in provider.requests()] == ["primary", "fallback", "fallback"]
-    assert gateway.wait_for_rows(2)[1]["error_code"] == "model_unavailable"
+    assert gateway.wait_for_rows(2)[1]["error_code"] == "model_not_asked"
 
 
 def test_calls_are_shared_by_weight(start_gateway, provider, other):

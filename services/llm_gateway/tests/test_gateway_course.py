@@ -8,7 +8,7 @@ from signalbox.llm_gateway.errors import (
     AllCoolingDown,
     BudgetExceeded,
     LimitExceeded,
-    ModelUnavailable,
+    ModelNotAsked,
     ProviderRefused,
     ProviderTimeout,
     ProviderUnreachable,
@@ -255,8 +255,8 @@ def test_a_fallbacks_failure_is_not_that_of_a_model_whose_circuit_is_open(failur
     walk.clock.now += 3
     asked, raised = walk.names(failure, walk.another())
     assert asked[0] == "b1"
-    assert isinstance(raised, ModelUnavailable)
-    assert (raised.problem().status, raised.problem().code) == (503, "model_unavailable")
+    assert isinstance(raised, ModelNotAsked)
+    assert (raised.problem().status, raised.problem().code) == (503, "model_not_asked")
     assert "'a' was not asked, as the circuit of its provider is open" in raised.detail
     assert f"'b': {said}" in raised.detail
     assert raised.headers == {"Retry-After": "7"}
@@ -266,7 +266,7 @@ def test_a_fallbacks_failure_is_not_that_of_a_model_whose_provider_asked_to_be_l
     walk = Walk({"a": ["a1"], "b": ["b1"]}, max_attempts=1)
     walk.fail(refused(429, headers={"Retry-After": "20"}))
     asked, raised = walk.names(refused(429, headers={"Retry-After": "9"}), walk.another())
-    assert (asked, type(raised)) == (["b1"], ModelUnavailable)
+    assert (asked, type(raised)) == (["b1"], ModelNotAsked)
     assert "its provider asked to be left alone" in raised.detail
     # Whoever may answer first.
     assert raised.headers == {"Retry-After": "9"}

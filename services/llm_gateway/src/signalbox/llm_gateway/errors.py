@@ -25,7 +25,7 @@
     │   ├── BackgroundFull         503  too many responses run in the background
     │   ├── LimitsUnavailable      503  limits cannot be counted, and a policy says that no call is made then
     │   ├── LedgerFull             503  calls cannot be accounted for now, so none is started
-    │   ├── ModelUnavailable       503  the model asked for was left alone, and its fallbacks failed
+    │   ├── ModelNotAsked       503  the model asked for was left alone, and its fallbacks failed
     │   └── ProviderUnreachable    503  no connection to the provider
     │       └── ProviderSilent     503  none came about in time
     ├── RateLimited
@@ -211,13 +211,13 @@ class IdempotencyUnavailable(Unavailable):
     code: ClassVar[str] = "idempotency_unavailable"
 
 
-class ModelUnavailable(Unavailable):
+class ModelNotAsked(Unavailable):
     """The model asked for was not asked, as its providers are left alone now, and its fallbacks failed.
 
     ``why`` says why it was not asked, ``fallbacks`` what each one failed with; ``wait_s``: when one may answer again.
     """
 
-    code: ClassVar[str] = "model_unavailable"
+    code: ClassVar[str] = "model_not_asked"
 
     def __init__(self, model: str, why: str, fallbacks: Mapping[str, SignalboxError], wait_s: float) -> None:
         failed = "; ".join(f"'{name}': {_in_short(error)}" for name, error in fallbacks.items())

@@ -13,7 +13,7 @@ from signalbox.llm_gateway.errors import (
     BudgetExceeded,
     LimitExceeded,
     LimitsUnavailable,
-    ModelUnavailable,
+    ModelNotAsked,
     ProviderRefused,
 )
 from signalbox.llm_gateway.routing.failures import Failure, Then, failure_of, retry_after_s
@@ -76,7 +76,7 @@ class Course:
 
         Raises:
             SignalboxError: nobody's. It is the failure that says most about the call: that of the model asked for.
-            ModelUnavailable: nobody's, and that model was not asked, only its fallbacks were.
+            ModelNotAsked: nobody's, and that model was not asked, only its fallbacks were.
             AllCoolingDown: nobody was asked, as all providers have asked to be left alone.
         """
         now = self._clock()
@@ -154,7 +154,7 @@ class Course:
         waits = [max(health.breaker.probe_in_s(now), health.cooling_s(now)) for health in healths]
         wished = [retry_after_s(failed) for failed in self._of_fallbacks.values()]
         wait_s = min([*waits, *(wait for wait in wished if wait is not None)])
-        return ModelUnavailable(self._plan.model, why, self._of_fallbacks, wait_s)
+        return ModelNotAsked(self._plan.model, why, self._of_fallbacks, wait_s)
 
     def continue_with_prefill(self) -> None:
         """From now on only deployments that go on from the beginning of an answer; no matter who failed before."""
