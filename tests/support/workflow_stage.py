@@ -46,6 +46,8 @@ from signalbox.workflow.running import RunningTurns
 from signalbox.workflow.sessions import SessionKeeper
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler, WorkflowSnapshot
+from signalbox.workflow.timers.firing import TimerFiring
+from signalbox.workflow.timers.repository import SqlTimerStore
 from signalbox.workflow.turn import TurnRunner
 from signalbox.workflow.views import SessionViews
 
@@ -303,6 +305,18 @@ class Stage:
         idempotency = SqlIdempotencyStore(database)
         self.queries = QueryService(self.runner, self.running, idempotency, self.cache, self.settings)
         self.views = SessionViews(self.store, self.keeper, self.queries, self.running, releases_)
+        self.timer_store = SqlTimerStore(database)
+        self.timers = TimerFiring(
+            self.timer_store,
+            self.store,
+            self.keeper,
+            releases_,
+            releases_,
+            Actions(),
+            self.cache,
+            NoOpTracer(),
+            name,
+        )
 
     def replica(self, name: str = "b") -> "Stage":
         """Another replica over the same stores and releases."""

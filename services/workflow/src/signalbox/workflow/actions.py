@@ -109,5 +109,6 @@ class Actions:
                 payload=orjson.dumps(payload).decode(),
                 due_at=context.now_ms,
                 created_at=context.now_ms,
+                session_id=context.session_id,
             )
         ]

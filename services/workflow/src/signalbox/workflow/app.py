@@ -34,6 +34,8 @@ from signalbox.workflow.running import RunningTurns
 from signalbox.workflow.sessions import SessionKeeper
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler, WorkflowSnapshot
+from signalbox.workflow.timers.firing import TimerFiring
+from signalbox.workflow.timers.repository import SqlTimerStore
 from signalbox.workflow.turn import TurnRunner
 from signalbox.workflow.views import SessionViews
 
@@ -52,6 +54,7 @@ class Services(NamedTuple):
     keeper: SessionKeeper
     running: RunningTurns
     webhooks: WebhookSender
+    timers: TimerFiring
 
 
 def wire(
@@ -64,11 +67,24 @@ def wire(
     store = SqlSessionStore(database)
     keeper = SessionKeeper(store, platform.cache, settings, owner)
     running = RunningTurns()
+    tracer = platform.tracing.tracer(_NAME)
+    actions = Actions()
     executor = Executor(
         platform.client(FlowsClient, _NAME),
         platform.client(SkillsClient, _NAME),
         platform.client(ToolsClient, _NAME),
-        Actions(),
+        actions,
+    )
+    timers = TimerFiring(
+        SqlTimerStore(database),
+        store,
+        keeper,
+        follower.feed,
+        follower.snapshots,
+        actions,
+        platform.cache,
+        tracer,
+        owner,
     )
     runner = TurnRunner(
         store,
@@ -78,7 +94,7 @@ def wire(
         Decider(Matcher(LlmMatcher(gateway), RoleModels(gateway))),
         executor,
         settings,
-        platform.tracing.tracer(_NAME),
+        tracer,
         owner,
     )
     queries = QueryService(runner, running, SqlIdempotencyStore(database), platform.cache, settings)
@@ -88,6 +104,7 @@ def wire(
         keeper=keeper,
         running=running,
         webhooks=WebhookSender(SqlOutboxStore(database), platform.outbound, platform.secrets),
+        timers=timers,
     )
 
 
@@ -119,6 +136,8 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             await stack.enter_async_context(follower)
             services.webhooks.start()
             stack.push_async_callback(services.webhooks.stop)
+            services.timers.start()
+            stack.push_async_callback(services.timers.stop)
             loop = asyncio.get_running_loop()
             late = loop.call_later(_IDLE_S, loop.run_in_executor, None, compiler.load_late)
             stack.callback(late.cancel)

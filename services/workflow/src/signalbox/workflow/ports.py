@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from signalbox.workflow.records import (
+    Fired,
     IdempotencyKey,
     IdempotencyRecord,
     OutboxMessage,
     Session,
     TaskRecord,
+    TimerSet,
     TurnRecord,
 )
 
@@ -38,11 +40,13 @@ class SessionStore(Protocol):
         begun: bool,
         idempotency: IdempotencyKey | None = None,
         outbox: Sequence[OutboxMessage] = (),
+        timers: TimerSet | Fired | None = None,
     ) -> None:
-        """Write the turn, the session after it, the stored reply and outgoing messages in one transaction.
+        """Write the turn, the session after it, the stored reply, outgoing messages and timers in one transaction.
 
         Raises:
-            PreconditionFailed: the session or the running turn was taken over; nothing was written.
+            PreconditionFailed: the session or the running turn was taken over, or what fired has been fired by
+                another; nothing was written.
             DuplicateKey: another turn is running in this place; nothing was written.
         """
         ...
@@ -156,4 +160,16 @@ class OutboxStore(Protocol):
 
     async def failed(self, message: OutboxMessage, due_at: int | None, error: str, now: int) -> None:
         """A delivery failed: try again at ``due_at``, or give up when it is None."""
+        ...
+
+
+class TimerStore(Protocol):
+    """Timers of sessions; they are set, and go on, with the turns of their sessions (``SessionStore.commit``)."""
+
+    async def take_due(self, now: int, again_at: int, limit: int) -> list[TimerSet]:
+        """Take the timers of sessions that are due; each comes back at ``again_at`` unless it changes before."""
+        ...
+
+    async def end(self, taken: TimerSet) -> None:
+        """Forget timers that are over, unless they were set anew."""
         ...

@@ -10,6 +10,7 @@ from signalbox.contracts.query import TaskStatus, TurnState
 from signalbox.contracts.work import FlowState
 
 SessionStatus = Literal["active", "waiting", "transferred", "closed", "deleted"]
+TurnKind = Literal["message", "timer"]
 
 
 class SessionState(WireModel):
@@ -23,6 +24,8 @@ class SessionState(WireModel):
     profile: dict[str, Any] = {}
     fallbacks: int = 0
     """Turns in a row that nothing fitted."""
+    heard: int = 0
+    """The user's last turn, where the workflow has timers: those that another turn has set are over."""
 
 
 @record
@@ -103,6 +106,7 @@ class TurnRecord:
     thumb: str | None = None
     comment: str | None = None
     committed_at: int | None = None
+    kind: TurnKind = "message"
 
 
 @record
@@ -161,3 +165,29 @@ class OutboxMessage:
     attempt: int = 0
     last_error: str | None = None
     finished_at: int | None = None
+    session_id: str | None = None
+    """The session whose words are in it, and with which it goes."""
+
+
+@record
+class TimerSet:
+    """The timers of a session as they are stored. ``plan`` is JSON of ``timers.plan.Planned``."""
+
+    tenant: str
+    session_id: str
+    epoch: int
+    seq: int
+    """The user's turn that set them."""
+    due_at: int
+    plan: str
+    revision: int = 1
+
+
+@record
+class Fired:
+    """A firing of a session's timers, for the commit of its turn."""
+
+    taken: TimerSet
+    """As it was taken; the commit compares with it."""
+    left: TimerSet | None
+    """What is still to fire."""

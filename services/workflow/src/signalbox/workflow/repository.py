@@ -18,13 +18,16 @@ from signalbox.common.storage import (
 )
 from signalbox.workflow.background_repository import IDEMPOTENCY_COLUMNS, insert_idempotency, insert_outbox
 from signalbox.workflow.records import (
+    Fired,
     IdempotencyKey,
     IdempotencyRecord,
     OutboxMessage,
     Session,
     SessionState,
+    TimerSet,
     TurnRecord,
 )
+from signalbox.workflow.timers.repository import write_of
 
 _SESSION = tuple(name for name in columns_of(Session) if name != "stored")
 _SESSION_PLACE = ("tenant", "session_id", "created_at")
@@ -142,6 +145,7 @@ class SqlSessionStore:
         begun: bool,
         idempotency: IdempotencyKey | None = None,
         outbox: Sequence[OutboxMessage] = (),
+        timers: TimerSet | Fired | None = None,
     ) -> None:
         """See ``SessionStore.commit``."""
         row = _session_row(after)
@@ -161,6 +165,8 @@ class SqlSessionStore:
             params = {**_key(idempotency), "in_target": turn.turn_id, "new_reply": turn.reply}
             writes.append(Write(_STORE_REPLY, params, expect=1))
         writes += [insert_outbox(message) for message in outbox]
+        if timers is not None:
+            writes.append(write_of(timers))
         await self._database.write(*writes)
 
     async def heartbeat(self, turn: TurnRecord, now: int) -> None:

@@ -1,6 +1,6 @@
 """Tables of the Workflow service. Times are epoch milliseconds, JSON is text, cost is 10^-12 currency units."""
 
-from sqlalchemy import BigInteger, Column, Float, Index, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Float, Index, MetaData, Table, Text, UniqueConstraint, text
 
 METADATA = MetaData()
 
@@ -22,6 +22,13 @@ SESSIONS = Table(
     Column("updated_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Index("workflow_sessions_updated", "tenant", "updated_at"),
+    Index(
+        "workflow_sessions_user",
+        "tenant",
+        "user_id",
+        sqlite_where=text("user_id IS NOT NULL"),
+        postgresql_where=text("user_id IS NOT NULL"),
+    ),
 )
 """One row per session; ``state`` is what a turn needs to go on. A deleted session keeps a row without content."""
 
@@ -58,6 +65,7 @@ TURNS = Table(
     Column("comment", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("committed_at", BigInteger),
+    Column("kind", Text, nullable=False, server_default="message"),
     UniqueConstraint("tenant", "session_id", "epoch", "seq", name="workflow_turns_order"),
     Index("workflow_turns_history", "tenant", "session_id", "first_message"),
     Index("workflow_turns_created", "tenant", "created_at"),
@@ -65,7 +73,7 @@ TURNS = Table(
 """One row per turn. A turn that failed has no ``seq``, so that the next one takes its place in the order.
 
 ``first_message`` is the position, counted over all epochs, of the turn's first message in the session's history:
-the user's; the assistant's follows it.
+the user's; the assistant's follows it. A turn of another ``kind`` than ``message`` has no message of the user.
 """
 
 IDEMPOTENCY = Table(
@@ -102,6 +110,7 @@ TASKS = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
     Index("workflow_tasks_due", "status", "due_at"),
+    Index("workflow_tasks_session", "tenant", "session_id"),
 )
 """Async queries; the row is the truth, a queue message only says to look now."""
 
@@ -119,6 +128,57 @@ OUTBOX = Table(
     Column("last_error", Text),
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
+    Column("session_id", Text),
     Index("workflow_outbox_due", "status", "due_at"),
+    Index(
+        "workflow_outbox_session",
+        "tenant",
+        "session_id",
+        sqlite_where=text("session_id IS NOT NULL"),
+        postgresql_where=text("session_id IS NOT NULL"),
+    ),
 )
-"""Webhooks to deliver, written in the transaction of what they tell about."""
+"""Webhooks to deliver, written in the transaction of what they tell about. ``session_id`` is whose words are in it."""
+
+TIMERS = Table(
+    "workflow_timers",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("plan", Text, nullable=False),
+    Index("workflow_timers_due", "due_at"),
+)
+"""The timers of a session, in one row: set by each of its user's turns, and over with the next one.
+
+``epoch`` and ``seq`` are the turn that set them; ``plan`` is JSON, a list of timers with when they fire and how often
+they did; ``due_at`` is the first of those. Each firing counts ``revision`` up, so that no other has the same.
+"""
+
+SUMMARIES = Table(
+    "workflow_summaries",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("session_id", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("through_seq", BigInteger, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("made_at", BigInteger, nullable=False),
+)
+"""What models are told of a session's turns up to ``through_seq``, instead of the turns themselves."""
+
+ERASURES = Table(
+    "workflow_erasures",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("erasure_id", Text, primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Index("workflow_erasures_due", "due_at"),
+)
+"""What is still to be forgotten elsewhere (other services, the cache) of what was deleted here; ``what`` is JSON."""

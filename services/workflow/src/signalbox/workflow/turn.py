@@ -41,6 +41,7 @@ from signalbox.workflow.running import cancel_once
 from signalbox.workflow.sessions import HeldSession, Policy, SessionKeeper
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import WorkflowSnapshot
+from signalbox.workflow.timers.plan import set_by
 from signalbox.workflow.turn_log import TurnLog
 from signalbox.workflow.turn_state import (
     TurnInput,
@@ -334,6 +335,7 @@ class TurnRunner:
                     begun=begun,
                     idempotency=given.idempotency,
                     outbox=outcome.outbox,
+                    timers=set_by(start.snapshot.config.timers, after, after.updated_at),
                 )
             )
         except (PreconditionFailed, DuplicateKey) as error:

@@ -89,6 +89,7 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
             "flow": outcome.flow,
             "profile": session.state.profile if outcome.profile is None else outcome.profile,
             "fallbacks": session.state.fallbacks + 1 if plan.fell_back else 0,
+            "heard": session.last_seq + 1 if start.snapshot.config.timers else 0,
         }
     )
     pinned = outcome.flow is not None and policies.snapshot == "pin"
@@ -185,7 +186,8 @@ def chat_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
     """Turns as messages that a model can be shown."""
     messages: list[ChatMessage] = []
     for turn in turns:
-        messages.append(ChatMessage(role="user", text=turn.user_text))
+        if turn.kind == "message":
+            messages.append(ChatMessage(role="user", text=turn.user_text))
         if turn.reply is not None:
             text = QueryReply.model_validate_json(turn.reply).message
             messages.append(ChatMessage(role="assistant", text=text))

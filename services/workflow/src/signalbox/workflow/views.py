@@ -233,21 +233,24 @@ def _state_after(event: TurnEvent) -> TurnState:
 
 
 def _messages(turn: TurnRecord) -> list[MessageView]:
-    messages = [
-        MessageView(
-            seq=turn.first_message,
-            role="user",
-            text=turn.user_text,
-            turn_id=turn.turn_id,
-            created_at=turn.created_at,
-        )
-    ]
-    if turn.reply is not None:
+    messages: list[MessageView] = []
+    if turn.kind == "message":
         messages.append(
             MessageView(
-                seq=turn.first_message + 1,
+                seq=turn.first_message,
+                role="user",
+                text=turn.user_text,
+                turn_id=turn.turn_id,
+                created_at=turn.created_at,
+            )
+        )
+    text = QueryReply.model_validate_json(turn.reply).message if turn.reply is not None else ""
+    if turn.reply is not None and (text or turn.kind == "message"):
+        messages.append(
+            MessageView(
+                seq=turn.first_message + len(messages),
                 role="assistant",
-                text=QueryReply.model_validate_json(turn.reply).message,
+                text=text,
                 turn_id=turn.turn_id,
                 created_at=turn.committed_at or turn.created_at,
             )

@@ -1,4 +1,4 @@
--- All tables of workflow at revision 0001, for a new SQLite file. Made from the revisions by
+-- All tables of workflow at revision 0002, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_workflow (
     version_num VARCHAR(32) NOT NULL,
@@ -28,7 +28,7 @@ CREATE TABLE workflow_outbox (
     due_at BIGINT NOT NULL,
     last_error TEXT,
     created_at BIGINT NOT NULL,
-    finished_at BIGINT,
+    finished_at BIGINT, session_id TEXT,
     PRIMARY KEY (tenant, message_id)
 );
 CREATE INDEX workflow_outbox_due ON workflow_outbox (status, due_at);
@@ -98,10 +98,43 @@ CREATE TABLE workflow_turns (
     thumb TEXT,
     comment TEXT,
     created_at BIGINT NOT NULL,
-    committed_at BIGINT,
+    committed_at BIGINT, kind TEXT DEFAULT 'message' NOT NULL,
     PRIMARY KEY (tenant, turn_id),
     CONSTRAINT workflow_turns_order UNIQUE (tenant, session_id, epoch, seq)
 );
 CREATE INDEX workflow_turns_created ON workflow_turns (tenant, created_at);
 CREATE INDEX workflow_turns_history ON workflow_turns (tenant, session_id, first_message);
-INSERT INTO alembic_version_workflow (version_num) VALUES ('0001');
+CREATE INDEX workflow_outbox_session ON workflow_outbox (tenant, session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX workflow_tasks_session ON workflow_tasks (tenant, session_id);
+CREATE INDEX workflow_sessions_user ON workflow_sessions (tenant, user_id) WHERE user_id IS NOT NULL;
+CREATE TABLE workflow_timers (
+    tenant TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    revision BIGINT NOT NULL,
+    due_at BIGINT NOT NULL,
+    "plan" TEXT NOT NULL,
+    PRIMARY KEY (tenant, session_id)
+);
+CREATE INDEX workflow_timers_due ON workflow_timers (due_at);
+CREATE TABLE workflow_summaries (
+    tenant TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    through_seq BIGINT NOT NULL,
+    text TEXT NOT NULL,
+    made_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, session_id)
+);
+CREATE TABLE workflow_erasures (
+    tenant TEXT NOT NULL,
+    erasure_id TEXT NOT NULL,
+    what TEXT NOT NULL,
+    due_at BIGINT NOT NULL,
+    attempt BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, erasure_id)
+);
+CREATE INDEX workflow_erasures_due ON workflow_erasures (due_at);
+INSERT INTO alembic_version_workflow (version_num) VALUES ('0002');

@@ -1,0 +1,1 @@
+"""Timers of workflows: what happens after a silence of the user."""
