@@ -1,59 +1,15 @@
 """Limits and budgets over HTTP: three gateways over one Redis and one PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import redis
-import yaml
-from support.databases import DatabaseSupply
-from support.gateway_app import RunningGateway, deployment, wait_for
+from support.gateway_app import RunningGateway, wait_for
 from support.gateway_replicas import counters, ledger_rows
 
-from signalbox.common.storage.migrations import MigrationSource
-from signalbox_fake_provider import FakeProvider
-from signalbox_local import RedisServer
-
-SOURCE = MigrationSource("llm_gateway", "signalbox.llm_gateway.migrations")
 BODY = {"model": "alias", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000}
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[RedisServer]:
-    with RedisServer() as server:
-        yield server
-
-
-@pytest.fixture
-def database_url(database_supply: DatabaseSupply, tmp_path: Path) -> str:
-    return database_supply.url(SOURCE, "postgresql", tmp_path)
-
-
-@pytest.fixture
-def replicas(
-    start_gateway: Callable[..., RunningGateway],
-    provider: FakeProvider,
-    redis_server: RedisServer,
-    database_url: str,
-    tmp_path: Path,
-) -> Callable[..., list[RunningGateway]]:
-    """Starts gateways over one Redis, emptied, and one PostgreSQL."""
-
-    def start(count: int = 3, model: dict[str, Any] | None = None, **file: Any) -> list[RunningGateway]:
-        with redis.Redis.from_url(redis_server.url) as client:
-            client.flushall()
-        path = tmp_path / "gateway.yaml"
-        path.write_text(yaml.safe_dump({"deployments": [deployment(provider, **(model or {}))], **file}))
-        return [
-            start_gateway(llm_deployments_file=path, redis_url=redis_server.url, database_url=database_url)
-            for _ in range(count)
-        ]
-
-    return start
 
 
 def burst(gateways: list[RunningGateway], count: int, body: dict[str, Any] = BODY) -> list[httpx.Response]:
@@ -70,10 +26,10 @@ def statuses(responses: list[httpx.Response]) -> dict[int, int]:
 
 
 def test_of_ten_times_the_limit_over_three_replicas_exactly_the_limit_is_admitted(
-    replicas, provider, database_url
+    gateways, provider, ledger_url
 ):
-    gateways = replicas(limits=[{"name": "rpm", "of": "tenant", "requests": 12}])
-    responses = burst(gateways, 120)
+    running = gateways(3, limits=[{"name": "rpm", "of": "tenant", "requests": 12}])
+    responses = burst(running, 120)
     assert statuses(responses) == {200: 12, 429: 108}
     assert len(provider.requests()) == 12
     refused = next(response for response in responses if response.status_code == 429)
@@ -81,29 +37,29 @@ def test_of_ten_times_the_limit_over_three_replicas_exactly_the_limit_is_admitte
     assert 1 <= int(refused.headers["retry-after"]) <= 61
     assert refused.json()["error"]["code"] == "limit_exceeded"
     assert "'rpm'" in refused.json()["error"]["message"]
-    wait_for(lambda: len(ledger_rows(database_url)) == 12)
+    wait_for(lambda: len(ledger_rows(ledger_url)) == 12)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_budget_for_k_calls_admits_exactly_k(replicas, provider, database_url, count):
+def test_a_budget_for_k_calls_admits_exactly_k(gateways, provider, ledger_url, count):
     """A call costs at most 0.0020 USD for 1000 tokens of output and 0.0001 USD for its 90 bytes of input."""
-    gateways = replicas(count, budgets=[{"name": "day", "of": "tenant", "amount": "0.0105", "window": "day"}])
+    running = gateways(count, budgets=[{"name": "day", "of": "tenant", "amount": "0.0105", "window": "day"}])
     provider.script([{"latency_ms": 1000}])
-    responses = burst(gateways, 40)
+    responses = burst(running, 40)
     assert statuses(responses) == {200: 5, 429: 35}
     assert len(provider.requests()) == 5
     assert {each.json()["error"]["code"] for each in responses if each.status_code == 429} == {
         "budget_exceeded"
     }
-    wait_for(lambda: len(ledger_rows(database_url)) == 5)
-    assert sum(row["cost_pico"] for row in ledger_rows(database_url)) <= 0.0105 * 10**12
+    wait_for(lambda: len(ledger_rows(ledger_url)) == 5)
+    assert sum(row["cost_pico"] for row in ledger_rows(ledger_url)) <= 0.0105 * 10**12
 
 
 async def test_counters_go_back_to_zero_whatever_happens_to_calls(
-    replicas, provider, redis_server, database_url
+    gateways, provider, counting_redis, ledger_url
 ):
     """Calls that are answered, streamed, refused, broken and left, over two replicas; and each call has one row."""
-    gateways = replicas(
+    running = gateways(
         2,
         limits=[{"name": "many", "of": "tenant", "parallel": 30, "tokens": 10**9, "requests": 10**6}],
         budgets=[{"name": "day", "of": "tenant", "amount": "1000", "window": "day"}],
@@ -123,26 +79,26 @@ async def test_counters_go_back_to_zero_whatever_happens_to_calls(
             kind = kinds[number % len(kinds)]
             body = {**BODY, "messages": [{"role": "user", "content": f"{kind} answer " * 10}]}
             body["stream"] = kind in {"streamed", "cut"}
-            url = f"{gateways[number % 2].url}/llm/v1/chat/completions"
+            url = f"{running[number % 2].url}/llm/v1/chat/completions"
             async with asyncio.timeout(0.3 if kind == "slow" else 20):
                 await client.post(url, json=body)
 
         for _ in range(4):
             results = await asyncio.gather(*(call(number) for number in range(60)), return_exceptions=True)
             assert sum(isinstance(each, TimeoutError) for each in results) > 0
-    await asyncio.to_thread(wait_for, lambda: counters(redis_server.url) == {})
-    found = ledger_rows(database_url)
+    await asyncio.to_thread(wait_for, lambda: counters(counting_redis.url) == {})
+    found = ledger_rows(ledger_url)
     assert {row["outcome"] for row in found} == {"ok", "error", "aborted"}
     # A call may be retried; what the provider was asked is in the books of a call.
     asked = len(provider.requests())
-    assert asked == len(ledger_rows(database_url, "ledger_attempts"))
+    assert asked == len(ledger_rows(ledger_url, "ledger_attempts"))
 
 
-def test_calls_wait_for_room_over_replicas(replicas, provider):
+def test_calls_wait_for_room_over_replicas(gateways, provider):
     """Twelve calls, two at a time over two replicas: nobody is refused, and the limit holds."""
-    gateways = replicas(2, limits=[{"name": "two", "of": "tenant", "parallel": 2, "wait_s": 20}])
+    running = gateways(2, limits=[{"name": "two", "of": "tenant", "parallel": 2, "wait_s": 20}])
     provider.script([{"latency_ms": 100}])
-    assert statuses(burst(gateways, 12)) == {200: 12}
+    assert statuses(burst(running, 12)) == {200: 12}
     assert provider.peak_open_requests() == 2
 
 
@@ -150,9 +106,9 @@ def test_calls_wait_for_room_over_replicas(replicas, provider):
     ("hard", "own_limit", "sent"), [(True, None, 4096), (True, 900, None), (False, None, None)]
 )
 def test_what_a_hard_budget_reserves_is_all_that_a_model_may_answer(
-    replicas, provider, hard, own_limit, sent
+    gateways, provider, hard, own_limit, sent
 ):
-    (gateway,) = replicas(
+    (gateway,) = gateways(
         1,
         {"max_output_tokens": own_limit},
         budgets=[{"name": "day", "of": "tenant", "amount": "1", "window": "day", "hard": hard}],

@@ -138,6 +138,11 @@ def test_kill_9_loses_no_call(processes, file, provider, database_url, redis_ser
     assert len(own) >= len(answered) - 4
     died = [row for row in rows if row["error_code"] == "gateway_died"]
     assert all(row["estimated"] and row["reaped"] and row["outcome"] == "aborted" for row in died)
+    # The cost is that of the tokens in the row, and budgets hold what was reserved.
+    assert all(
+        row["cost_pico"] == (row["input_tokens"] + 2 * row["output_tokens"]) * 10**6 < row["held_pico"]
+        for row in died
+    )
     # What the provider answered, and not the client, is one of both.
     assert len(callers.ids) <= asked <= len(rows) - 3 <= len(callers.ids) + 4
     assert len(died) >= 3

@@ -157,7 +157,8 @@ async def test_a_dead_process_leaves_a_row_for_each_call_and_frees_its_slots(pro
     assert books.rows[settled.call_id] == actual
     estimated = books.rows[open_call.call_id]
     assert (estimated.error_code, estimated.estimated, estimated.reaped) == (GATEWAY_DIED, True, True)
-    assert estimated.cost_pico == USD // 4
+    # The row has an estimate, the budget all that it may have cost.
+    assert (estimated.cost_pico, estimated.held_pico) == (USD // 16, USD // 4)
     await until(lambda: dying.shared.owner not in other.keeper._reaping)
     await other.end(*held, USD // 100)
     # Slots are free; of the budget's 1.00 there are 0.25, 0.10 and 0.01 gone.

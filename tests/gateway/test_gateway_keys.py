@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from support.gateway_app import RunningGateway, wait_for
+from support.gateway_app import RunningGateway, deployment, wait_for
 
 from signalbox.admin.offline import create_key_offline
 from signalbox.admin.settings import AdminSettings
@@ -231,3 +232,52 @@ def test_a_key_sees_only_the_models_that_it_may_call(gateways, provider, declare
     change(keys=[{**entry, "models": ["other"]}])
     wait_for(lambda: listed() == [])
     assert httpx.get(f"{models}/alias", headers=headers).status_code == 404
+
+
+@pytest.fixture
+def keyed(start_gateway, provider, monkeypatch):
+    """A gateway without Admin and without a file, with keys in the environment; and those, by name."""
+    made = {"till": ["llm"], "kiosk": ["llm"], "operator": ["llm", "config:read"]}
+    keys = {name: create_key() for name in made}
+    entries = [
+        {"key_id": key.key_id, "secret_sha256": key.secret_sha256, "name": name, "scopes": made[name]}
+        for name, key in keys.items()
+    ]
+    monkeypatch.setenv("SIGNALBOX_LLM_KEYS", json.dumps(entries))
+    gateway = start_gateway(
+        auth="keys",
+        service_secret=SECRET,
+        admin_url=f"http://127.0.0.1:{free_port()}",
+        llm_deployments=[deployment(provider)],
+    )
+    return gateway, keys
+
+
+def test_keys_of_the_environment_work_without_a_file(keyed):
+    gateway, keys = keyed
+    assert ask(gateway, keys["till"].key).status_code == 200
+    assert ask(gateway, create_key().key).status_code == 401
+    (row,) = gateway.wait_for_rows(1)
+    assert row["key_id"] == keys["till"].key_id
+
+
+def test_usage_is_a_keys_own_unless_it_may_see_the_tenants(keyed):
+    gateway, keys = keyed
+    for name in ("till", "kiosk", "kiosk"):
+        assert ask(gateway, keys[name].key).status_code == 200
+    gateway.wait_for_rows(3)
+
+    def usage(name: str, **params: str) -> httpx.Response:
+        headers = {"authorization": f"Bearer {keys[name].key}"}
+        return httpx.get(f"{gateway.url}/llm/v1/usage", params={"by": "key", **params}, headers=headers)
+
+    def calls(name: str, **params: str) -> dict[str, int]:
+        return {line["key_id"]: line["calls"] for line in usage(name, **params).json()["lines"]}
+
+    till, kiosk = keys["till"].key_id, keys["kiosk"].key_id
+    assert calls("till") == calls("till", key=till) == {till: 1}
+    assert calls("kiosk") == {kiosk: 2}
+    assert calls("operator") == {till: 1, kiosk: 2}
+    assert calls("operator", key=till) == {till: 1}
+    refused = usage("till", key=kiosk)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")

@@ -11,7 +11,7 @@ from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.admission.demands import Scope
 from signalbox.llm_gateway.admission.spending import LedgerSpending
 from signalbox.llm_gateway.errors import WrongCorrection
-from signalbox.llm_gateway.money import DatedPrice
+from signalbox.llm_gateway.money import DatedPrice, money
 from signalbox.llm_gateway.policies import BudgetRule, LimitRule, PolicySet, TenantRule
 from signalbox.llm_gateway.policies.managing import ManagedPolicies
 from signalbox.llm_gateway.policies.spending import BudgetReports
@@ -218,6 +218,55 @@ async def test_what_budgets_count_anew_has_corrections_in_it(database, ledger, u
     assert await spending.spent_pico(scope, NOON, NOON + 1, ["c0", added]) == 170
     other = dataclasses.replace(scope, value="nobody")
     assert await spending.spent_pico(other, NOON, NOON + 1, []) == 0
+
+
+async def test_budgets_count_all_that_a_call_may_have_cost_until_its_own_row_comes(database, ledger, usage):
+    lost = dataclasses.replace(spent(30, attempts=1, reaped=True), held_pico=100)
+    await ledger.insert([lost])
+    spending, scope = LedgerSpending(database), Scope("acme", "tenant", "acme", "USD")
+    assert await spending.spent_pico(scope, NOON, NOON + 1, []) == 100
+    (line,) = await usage.lines(UsageQuery("acme", NOON))
+    assert line.cost == "0.00000000003"
+    await ledger.insert([spent(40, attempts=1)])
+    assert await spending.spent_pico(scope, NOON, NOON + 1, []) == 40
+
+
+async def test_sums_of_the_largest_amounts_are_exact(database, ledger, usage):
+    """Each is the most that a column holds, so no sum of them is a number of the database's."""
+    calls = [dataclasses.replace(CALL, call_id=f"c{number}", cost_pico=MAX_PICO) for number in range(4)]
+    await ledger.insert(calls)
+    for _ in range(10):
+        await usage.correct(Correction("acme", "c0", 10**18, "USD", "dear", "key:1", NOON))
+    await usage.correct(Correction("acme", "c0", -1, "USD", "dear", "key:1", NOON))
+    total = 4 * MAX_PICO + 10 * 10**18 - 1
+    scope = Scope("acme", "tenant", "acme", "USD")
+    assert await LedgerSpending(database).spent_pico(scope, NOON, NOON + 1, []) == total
+    (line,) = await usage.lines(UsageQuery("acme", NOON))
+    assert (line.cost, line.corrections) == (money(total), money(10**19 - 1))
+
+    class Rules:
+        def declares(self, rule):
+            return False
+
+        def current(self):
+            return PolicySet(
+                1, budgets=(BudgetRule(name="all", tenant="acme", of="key", amount="1", window="total"),)
+            )
+
+    rules = Rules()
+    reports = BudgetReports(
+        database, ManagedPolicies(rules, SqlPolicyStore(database)), rules.current, lambda: NOON
+    )
+    (budget,) = (await reports.of(Principal(tenant="acme", subject="key:1"))).items
+    assert [(each.of, each.amount) for each in budget.spent] == [("1", money(total))]
+
+
+async def test_usage_can_be_that_of_one_principal(ledger, usage):
+    await ledger.insert([CALL, dataclasses.replace(CALL, call_id="c2", subject="alice")])
+    for subject in ("key:1", "alice"):
+        (line,) = await usage.lines(UsageQuery("acme", NOON, subject=subject))
+        assert line.calls == 1
+    assert await usage.lines(UsageQuery("acme", NOON, subject="bob")) == []
 
 
 async def test_a_correction_is_in_the_calls_currency_and_takes_away_no_more_than_the_call_cost(ledger, usage):

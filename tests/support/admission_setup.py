@@ -90,7 +90,10 @@ class Setup:
     ):
         self.number += 1
         unknown = "it has no price" if cost is None else None
-        worst = WorstCase(Tokens(input=4 * tokens), cost, currency, Tokens(input=tokens), unknown)
+        estimated = None if cost is None else cost // 4
+        worst = WorstCase(
+            Tokens(input=4 * tokens), cost, currency, Tokens(input=tokens), unknown, estimated_pico=estimated
+        )
         principal = Principal(tenant=tenant, subject=f"key:{key}", scopes=frozenset({Scope.LLM}))
         return Opening(
             f"llm_{self.number}",
@@ -132,7 +135,13 @@ def row(opening, *attempts):
     )
     tokens = sum((each.tokens for each in made), Tokens())
     return replace(
-        abandoned(opening), tokens=tokens, attempts=made, error_code=None, estimated=False, reaped=False
+        abandoned(opening),
+        tokens=tokens,
+        attempts=made,
+        error_code=None,
+        estimated=False,
+        reaped=False,
+        held_pico=None,
     )
 
 

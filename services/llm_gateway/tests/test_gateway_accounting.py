@@ -188,8 +188,10 @@ async def test_a_call_whose_attempt_has_no_row_is_one_that_may_have_used_all_it_
     account.finish("ok", 200)
     assert ticket.settled == [account.ledger.row]
     assert (account.ledger.row.error_code, account.ledger.row.reaped) == ("internal_error", False)
+    assert account.ledger.row.held_pico == WORST.cost_pico
 
 
 def test_the_row_that_a_dead_process_leaves_holds_no_more_than_a_column():
-    worst = WorstCase(Tokens(input=1000), 10**30, "USD", Tokens())
-    assert decode(encode(abandoned(opening_of(worst)))).cost_pico == MAX_PICO
+    worst = WorstCase(Tokens(input=1000), 10**30, "USD", Tokens(), estimated_pico=5)
+    row = decode(encode(abandoned(opening_of(worst))))
+    assert (row.cost_pico, row.held_pico) == (5, MAX_PICO)

@@ -243,7 +243,14 @@ def test_a_record_survives_the_way_to_another_process():
     assert decode(encode(made)) == made
     died = decode(encode(abandoned(opening)))
     assert (died.error_code, died.outcome, died.estimated) == (GATEWAY_DIED, "aborted", True)
-    assert died.cost_pico == opening.worst.cost_pico
+    assert (died.cost_pico, died.held_pico) == (opening.worst.cost_pico // 4, opening.worst.cost_pico)
+
+
+async def test_of_a_call_whose_use_is_not_known_budgets_hold_all_that_it_may_have_cost():
+    setup = Setup(budget(amount="0.02"))
+    opening, ticket = await setup.admit(cost=USD // 100)
+    ticket.settle(replace(abandoned(opening), reaped=False))
+    assert await setup.admitted(3, cost=USD // 100) == 1
 
 
 def test_a_record_of_another_version_is_read_as_far_as_it_is_known():

@@ -144,3 +144,29 @@ async def test_writes_for_an_hour_and_each_request_have_prices_of_their_own():
     tokens = Tokens(input=100, output=1, cache_write=60, cache_write_1h=40)
     by_hand = 40 * 1 + 20 * Decimal("1.25") + 40 * 2 + 4
     assert spec.price.cost_pico(tokens) == by_hand * 10**6 + 10**10
+
+
+OWN = Deployment(model="a", provider="vllm", base_url="http://x/v1", price={"input": 1})
+FREE = Deployment(model="b", provider="vllm", base_url="http://x/v1", cost="unknown")
+LISTED = Deployment(model="c", provider="vllm", base_url="http://x/v1")
+
+
+async def test_prices_that_are_behind_a_deployments_own_are_named_once_each(caplog):
+    prices = Prices(declared=[OWN, FREE, LISTED])
+    book = PriceBook(
+        [
+            dated("vllm/a", input=9),
+            dated(None, provider="vllm", model="b", input=9),
+            dated(None, provider="vllm", model="c", input=9),
+        ]
+    )
+    prices.replace(PriceBook(), book)
+    prices.replace(PriceBook(), book)
+    first, second = [record.getMessage() for record in caplog.records]
+    assert "deployment 'vllm/a' has a price of its own" in first
+    assert "price of 'vllm/a'" in first
+    assert "deployment 'vllm/b'" in second
+    assert "price of 'vllm/b'" in second
+    assert (await prices.of(OWN)).rates.input == Decimal(1) / 10**6
+    assert await prices.of(FREE) is None
+    assert (await prices.of(LISTED)).rates.input == Decimal(9) / 10**6

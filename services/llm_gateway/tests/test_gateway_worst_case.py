@@ -37,7 +37,21 @@ def test_input_is_bounded_by_bytes_for_budgets_and_estimated_for_limits():
         cost_pico=(size + 2 * 10) * MILLION,
         currency="USD",
         estimate=Tokens(input=-(-size // 4), output=10),
+        estimated_pico=(-(-size // 4) + 2 * 10) * MILLION,
     )
+
+
+def test_the_estimates_cost_is_that_of_the_dearest_and_never_above_the_bound():
+    request = body("x" * 4000, max_tokens=10)
+    dear = candidate(PriceSpec(input=Decimal(5), output=Decimal(6)))
+    found = worst(request, candidate(), dear)
+    assert found.estimated_pico == dear[1].price.cost_pico(found.estimate)
+    assert found.estimated_pico < found.cost_pico
+    # With more tokens a cheaper tier would hold.
+    odd = PriceSpec(input=Decimal(9), tiers=[{"above": 2000, "input": Decimal(1)}])
+    found = worst(request, candidate(odd))
+    assert found.estimated_pico <= found.cost_pico
+    assert worst(request, candidate(None)).estimated_pico is None
 
 
 def test_images_and_audio_count_as_declared_and_their_data_as_nothing():

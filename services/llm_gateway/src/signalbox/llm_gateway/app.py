@@ -173,7 +173,7 @@ class _Policies(NamedTuple):
 
 
 def _policies(settings: GatewaySettings, database: Database, authenticator: Authenticator) -> _Policies:
-    store, prices = SqlPolicyStore(database), Prices()
+    store, prices = SqlPolicyStore(database), Prices(declared=declared_deployments(settings))
     source = PolicySource(
         settings.llm_deployments_file,
         settings.gateway_file,

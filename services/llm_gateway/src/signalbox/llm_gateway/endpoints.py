@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from signalbox.common.auth import Requires
+from signalbox.common.errors import Forbidden
 from signalbox.common.ids import now_ms
-from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.identity import Principal, Scope, key_id_of
 from signalbox.contracts.llm import CorrectedUsage, CorrectUsageRequest, ModelInfo, ModelList, UsageReport
 from signalbox.llm_gateway.caching.idempotency import IdempotentCalls
 from signalbox.llm_gateway.calls import ModelCalls
@@ -20,6 +21,9 @@ from signalbox.llm_gateway.records import Purpose
 from signalbox.llm_gateway.usage import Correction, Dimension, Usage, UsageQuery
 
 _DAY_MS = 86_400_000
+_SEES_ALL = (Scope.CONFIG_READ, Scope.KEYS_WRITE)
+"""Who may see what others of the tenant use."""
+
 _DAY_AND_MODEL: list[Dimension] = ["day", "model"]
 
 router = APIRouter(prefix="/llm/v1", tags=["models"], route_class=OpenAIRoute)
@@ -118,9 +122,18 @@ async def usage(
     workflow: Annotated[str | None, Query(max_length=200, description="Only of this workflow.")] = None,
     purpose: Annotated[Purpose | None, Query(description="Only for this purpose.")] = None,
 ) -> UsageReport:
-    """The tenant's calls, tokens and cost, from the ledger, corrections included."""
+    """Calls, tokens and cost, from the ledger, corrections included.
+
+    Of the whole tenant for who may read its config or manage its keys, else of the caller's own calls.
+    """
+    own = None if any(principal.may(scope) for scope in _SEES_ALL) else principal.subject
+    if own is not None and key not in {None, key_id_of(own)}:
+        raise Forbidden(
+            f"Usage of other keys needs the scope '{Scope.CONFIG_READ}' or '{Scope.KEYS_WRITE}'.",
+            pointer="/key",
+        )
     since = now_ms() - days * _DAY_MS
-    query = UsageQuery(principal.tenant, since, tuple(dict.fromkeys(by)), model, key, workflow, purpose)
+    query = UsageQuery(principal.tenant, since, tuple(dict.fromkeys(by)), model, key, workflow, purpose, own)
     return UsageReport(since=since, lines=await reports.lines(query))
 
 

@@ -123,6 +123,8 @@ class LedgerCall:
     reaped: bool = False
     """Whether this is what another process knows of a call whose own process is gone. The call's own row, should it
     come after all, replaces such a one, once."""
+    held_pico: int | None = None
+    """What budgets count of it instead of its cost, where it is not known what it used: all that it may have cost."""
 
     @property
     def key_id(self) -> str | None:

@@ -53,6 +53,7 @@ _CALL = (
     "created_at",
     "reaped",
     "cached",
+    "held_pico",
 )
 _ATTEMPT = (
     "tenant",
@@ -128,7 +129,7 @@ _DELETE_REPLACED_ATTEMPTS = Statement(
 )
 
 
-_PROBE = Statement("SELECT reaped, cached FROM ledger_calls WHERE tenant IS NULL")
+_PROBE = Statement("SELECT reaped, cached, held_pico FROM ledger_calls WHERE tenant IS NULL")
 
 
 class LedgerRepository:
@@ -200,6 +201,7 @@ def _call_row(call: LedgerCall) -> dict[str, Any]:
         "key_id": call.key_id,
         "reaped": int(call.reaped),
         "cached": call.cached,
+        "held_pico": call.held_pico,
     }
 
 

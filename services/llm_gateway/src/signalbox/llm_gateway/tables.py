@@ -45,12 +45,13 @@ CALLS = Table(
     Column("image_output_tokens", BigInteger, nullable=False, server_default="0"),
     Column("reaped", BigInteger, nullable=False, server_default="0"),
     Column("cached", Text),
+    Column("held_pico", BigInteger),
     Index("ledger_calls_created", "tenant", "created_at"),
 )
 """One row per call, exactly once. A null cost means that the model has no price, never that it cost nothing.
 
 ``reaped``: 1 where another process wrote the row for one that was gone, 2 where that row was then replaced by the
-call's own.
+call's own. ``held_pico``: what budgets count of the call instead of its cost, where nobody knows what it used.
 """
 
 ATTEMPTS = Table(

@@ -10,8 +10,10 @@ from signalbox.common.storage import Database, Statement, Write, listed
 from signalbox.contracts.llm import UsageLine
 from signalbox.llm_gateway.admission.corrections import CountedCorrections
 from signalbox.llm_gateway.admission.demands import Spender
+from signalbox.llm_gateway.booked import booked, summed, total
 from signalbox.llm_gateway.errors import WrongCorrection
 from signalbox.llm_gateway.rates import money
+from signalbox.llm_gateway.records import storable
 
 Dimension = Literal["day", "model", "key", "workflow", "purpose"]
 """What usage can be grouped by. A day is one of UTC; a model the name that was asked for."""
@@ -42,7 +44,9 @@ _CORRECT = Statement(
     " FROM ledger_calls AS calls WHERE tenant = :tenant AND call_id = :call_id"
     " AND (CAST(:cost_pico AS bigint) >= 0 OR CAST(:cost_pico AS bigint)"
     " + CASE WHEN calls.currency = :currency THEN coalesce(calls.cost_pico, 0) ELSE 0 END"
-    " + (SELECT coalesce(sum(others.cost_pico), 0) FROM ledger_corrections AS others"
+    # In two sums, as in ``booked.summed``: the database could not hold that of several of the largest.
+    " + (SELECT coalesce(sum(others.cost_pico / 1000000), 0) * 1000000"
+    " + coalesce(sum(others.cost_pico % 1000000), 0) FROM ledger_corrections AS others"
     " WHERE others.tenant = calls.tenant AND others.call_id = calls.call_id"
     " AND others.currency = :currency) >= 0)"
     " RETURNING correction_id"
@@ -66,6 +70,8 @@ class UsageQuery:
     key: str | None = None
     workflow: str | None = None
     purpose: str | None = None
+    subject: str | None = None
+    """Only calls that were made for this principal."""
 
 
 @record
@@ -92,6 +98,8 @@ class Usage:
         """One line for each combination of what is grouped by, and for each currency; newest day first."""
         filters = {name: getattr(query, name) for name in ("model", "key", "workflow", "purpose")}
         wanted = {name: value for name, value in filters.items() if value is not None}
+        if query.subject is not None:
+            wanted["subject"] = storable(query.subject)
         statement = _statement(query.by, tuple(wanted))
         params = {"tenant": query.tenant, "since": query.since_ms, **wanted}
         return [_line(row) for row in await self._database.fetch_all(statement, params)]
@@ -127,30 +135,20 @@ class Usage:
 
 def _statement(by: tuple[Dimension, ...], filters: tuple[str, ...]) -> Statement:
     """The sums by ``by`` of calls that pass ``filters``. All text in it is from this module."""
-    dimensions = "".join(f"{_COLUMNS[name]} AS {name}_of, " for name in by)
+    dimensions = ", ".join(f"{_COLUMNS[name]} AS {name}_of" for name in by)
     grouped = "".join(f"{name}_of, " for name in by)
     passing = "".join(f" AND {_COLUMNS[name]} = :{name}" for name in DIMENSIONS if name in filters)
-    where = f"calls.tenant = :tenant AND calls.created_at >= :since{passing}"
+    if "subject" in filters:
+        passing += " AND calls.subject = :subject"
+    parts = booked(dimensions, f"calls.tenant = :tenant AND calls.created_at >= :since{passing}")
     order = ", ".join(f"{name}_of DESC" if name == "day" else f"{name}_of" for name in (*by, "currency"))
     return Statement(
         f"""
         SELECT {grouped} currency_of,
             sum(calls_of) AS calls, sum(failed) AS failed_calls, sum(given) AS input_tokens,
-            sum(taken) AS output_tokens, sum(cost) AS cost_pico, sum(unpriced) AS unpriced_calls,
-            sum(estimated) AS estimated_calls, sum(corrected) AS corrected_pico
-        FROM (
-            SELECT {dimensions} calls.currency AS currency_of, 1 AS calls_of,
-                CASE WHEN calls.outcome = 'ok' THEN 0 ELSE 1 END AS failed,
-                calls.input_tokens AS given, calls.output_tokens AS taken, calls.cost_pico AS cost,
-                1 - calls.priced AS unpriced, calls.estimated AS estimated, NULL AS corrected
-            FROM ledger_calls AS calls WHERE {where}
-            UNION ALL
-            SELECT {dimensions} corrections.currency AS currency_of, 0, 0, 0, 0, corrections.cost_pico, 0, 0,
-                corrections.cost_pico
-            FROM ledger_calls AS calls JOIN ledger_corrections AS corrections
-                ON corrections.tenant = calls.tenant AND corrections.call_id = calls.call_id
-            WHERE {where}
-        ) AS parts
+            sum(taken) AS output_tokens, {summed("cost")}, sum(unpriced) AS unpriced_calls,
+            sum(estimated) AS estimated_calls, {summed("corrected")}
+        FROM {parts} AS parts
         GROUP BY {grouped} currency_of
         ORDER BY {order}
         """  # noqa: S608 - names of ours
@@ -170,8 +168,8 @@ def _line(row: dict[str, Any]) -> UsageLine:
         input_tokens=row["input_tokens"],
         output_tokens=row["output_tokens"],
         currency=row["currency_of"],
-        cost=_amount(row["cost_pico"]),
-        corrections=_amount(row["corrected_pico"]),
+        cost=_amount(total(row, "cost")),
+        corrections=_amount(total(row, "corrected")),
         unpriced_calls=row["unpriced_calls"],
         estimated_calls=row["estimated_calls"],
     )

@@ -32,8 +32,12 @@ _OF_LABELS: Getter = attrgetter(*_LABELS)
 
 
 def abandoned(opening: Opening) -> LedgerCall:
-    """The row of a call of which nothing is known but how it began: it may have used all that it could."""
+    """The row of a call of which nothing is known but how it began.
+
+    Its tokens and their cost are an estimate. It may have used more, so budgets count all that it could.
+    """
     worst = opening.worst
+    bound = worst.cost_pico
     return LedgerCall(
         tenant=opening.principal.tenant,
         call_id=opening.call_id,
@@ -45,9 +49,9 @@ def abandoned(opening: Opening) -> LedgerCall:
         deployment=None,
         streamed=False,
         tokens=worst.estimate,
-        cost_pico=None if worst.cost_pico is None else min(worst.cost_pico, MAX_PICO),
+        cost_pico=worst.estimated_pico,
         currency=worst.currency,
-        priced=worst.cost_pico is not None,
+        priced=bound is not None,
         estimated=True,
         emulated=None,
         outcome="aborted",
@@ -58,6 +62,7 @@ def abandoned(opening: Opening) -> LedgerCall:
         trace_id=opening.trace_id,
         created_at=opening.created_at,
         reaped=True,
+        held_pico=None if bound is None else min(bound, MAX_PICO),
     )
 
 

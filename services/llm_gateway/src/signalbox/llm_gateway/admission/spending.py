@@ -4,6 +4,7 @@ from typing import Protocol
 
 from signalbox.common.storage import Database, Statement, any_of
 from signalbox.llm_gateway.admission.demands import Scope
+from signalbox.llm_gateway.booked import booked, of_currency, summed, total
 
 
 class Spending(Protocol):
@@ -21,25 +22,14 @@ class Spending(Protocol):
 
 
 def _sum(condition: str) -> Statement:
-    inside = (
-        f"calls.tenant = :tenant AND calls.created_at >= :start AND calls.created_at < :end AND {condition}"
+    parts = booked(
+        "",
+        f"calls.tenant = :tenant AND calls.created_at >= :start AND calls.created_at < :end AND {condition}",
+        calls=f"{of_currency('calls')} AND NOT {any_of('calls.call_id', 'without')}",
+        # Corrections are counted apart from the calls that they are of.
+        corrections=f"{of_currency('corrections')} AND NOT {any_of('corrections.correction_id', 'without')}",
     )
-    listed = any_of("calls.call_id", "without")
-    # Corrections are counted apart from the calls that they are of.
-    corrected = any_of("corrections.correction_id", "without")
-    return Statement(
-        f"""
-        SELECT CAST(coalesce(sum(cost_pico), 0) AS bigint) AS spent FROM (
-            SELECT calls.cost_pico AS cost_pico FROM ledger_calls AS calls
-            WHERE {inside} AND calls.currency = :currency AND NOT {listed}
-            UNION ALL
-            SELECT corrections.cost_pico AS cost_pico
-            FROM ledger_calls AS calls JOIN ledger_corrections AS corrections
-                ON corrections.tenant = calls.tenant AND corrections.call_id = calls.call_id
-            WHERE {inside} AND corrections.currency = :currency AND NOT {corrected}
-        ) AS parts
-        """  # noqa: S608 - conditions of ours
-    )
+    return Statement(f"SELECT {summed('held')} FROM {parts} AS parts")  # noqa: S608 - text of ours
 
 
 _SUMS = {
@@ -69,4 +59,4 @@ class LedgerSpending:
                 "without": without,
             },
         )
-        return 0 if row is None else int(row["spent"])
+        return 0 if row is None else total(row, "held") or 0

@@ -138,7 +138,9 @@ def nano_of(pico: int) -> int:
 
 
 def _cost_nano(row: LedgerCall, currency: str | None) -> int:
-    """What a call cost in the currency of its budgets."""
+    """What budgets count of a call, in their currency."""
+    if row.held_pico is not None:
+        return nano_of(row.held_pico)
     return nano_of(
         sum(each.cost_pico or 0 for each in row.attempts if currency is None or each.currency == currency)
     )

@@ -1,3 +1,3 @@
 """Schema revisions of the LLM Gateway; see ``signalbox.common.storage.migrations``."""
 
-HEAD = "0005"
+HEAD = "0006"

@@ -1,4 +1,4 @@
--- All tables of llm_gateway at revision 0005, for a new SQLite file. Made from the revisions by
+-- All tables of llm_gateway at revision 0006, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_llm_gateway (
     version_num VARCHAR(32) NOT NULL,
@@ -35,7 +35,7 @@ CREATE TABLE ledger_calls (
     latency_ms BIGINT NOT NULL,
     first_token_ms BIGINT,
     trace_id TEXT,
-    created_at BIGINT NOT NULL, user_id TEXT, key_id TEXT, cache_write_1h_tokens BIGINT DEFAULT '0' NOT NULL, image_input_tokens BIGINT DEFAULT '0' NOT NULL, image_output_tokens BIGINT DEFAULT '0' NOT NULL, reaped BIGINT DEFAULT '0' NOT NULL, cached TEXT,
+    created_at BIGINT NOT NULL, user_id TEXT, key_id TEXT, cache_write_1h_tokens BIGINT DEFAULT '0' NOT NULL, image_input_tokens BIGINT DEFAULT '0' NOT NULL, image_output_tokens BIGINT DEFAULT '0' NOT NULL, reaped BIGINT DEFAULT '0' NOT NULL, cached TEXT, held_pico BIGINT,
     PRIMARY KEY (tenant, call_id)
 );
 CREATE INDEX ledger_calls_created ON ledger_calls (tenant, created_at);
@@ -154,4 +154,4 @@ CREATE TABLE llm_idempotency (
 );
 CREATE INDEX llm_idempotency_owner ON llm_idempotency (owner);
 CREATE INDEX llm_idempotency_expires ON llm_idempotency (expires_at);
-INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0005');
+INSERT INTO alembic_version_llm_gateway (version_num) VALUES ('0006');

@@ -89,9 +89,18 @@ class PriceBook:
         later = [since for series in self._of(deployment) for since, _ in series if since > now_ms]
         return min(later, default=None)
 
+    def places_of(self, deployment: Deployment) -> list[str]:
+        """For what the book has prices of a deployment, in words; nothing where it has none."""
+        return [
+            str(place) if isinstance(place, str) else "/".join(place) for place in self._places(deployment)
+        ]
+
     def _of(self, deployment: Deployment) -> list[list[tuple[int, Price]]]:
+        return [self._series[place] for place in self._places(deployment)]
+
+    def _places(self, deployment: Deployment) -> list[_Place]:
         places: tuple[_Place, ...] = (deployment.name, (deployment.provider, deployment.provider_model))
-        return [self._series[place] for place in places if place in self._series]
+        return [place for place in places if place in self._series]
 
 
 def _since(entry: tuple[int, Price]) -> int:

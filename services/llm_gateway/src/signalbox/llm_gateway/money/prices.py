@@ -7,8 +7,9 @@ only the entries looked up are kept.
 
 import asyncio
 import importlib.util
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from signalbox.common.record import record
 from signalbox.llm_gateway.deployments import OPENAI_URL, Deployment
 from signalbox.llm_gateway.money.book import PriceBook
 from signalbox.llm_gateway.rates import Price, PriceSpec, Rates
+
+_LOG = logging.getLogger(__name__)
 
 _MAP_FILE = "model_prices_and_context_window_backup.json"
 _TIER = re.compile(r"input_cost_per_token_above_(\d+)k_tokens\Z")
@@ -50,9 +53,14 @@ class _Known:
 
 
 class Prices:
-    """Prices of deployments."""
+    """Prices of deployments. ``declared`` are those of the operator: of these it is said which prices are not used."""
 
-    def __init__(self, map_file: Path | None = None, clock: Callable[[], int] = now_ms) -> None:
+    def __init__(
+        self,
+        map_file: Path | None = None,
+        clock: Callable[[], int] = now_ms,
+        declared: Sequence[Deployment] = (),
+    ) -> None:
         self._map_file = map_file
         self._clock = clock
         self._books: list[PriceBook] = []
@@ -60,11 +68,29 @@ class Prices:
         self._terms: dict[int, _Known] = {}
         """By the deployment's identity: comparing its fields would cost more than looking it up anew."""
         self._reading = asyncio.Lock()
+        self._declared = declared
+        self._said: set[tuple[str, str]] = set()
 
     def replace(self, *books: PriceBook) -> None:
         """Go by these books: the first that has a price for a deployment gives it."""
         self._books = [book for book in books if book]
         self._terms.clear()
+        self._say_unused()
+
+    def _say_unused(self) -> None:
+        """Warn, once of each, of prices that a deployment's own goes before: they look as if they counted."""
+        own = [each for each in self._declared if each.price is not None or each.cost is not None]
+        unused = {
+            (each.name, place) for each in own for book in self._books for place in book.places_of(each)
+        }
+        for name, place in sorted(unused - self._said):
+            _LOG.warning(
+                "the deployment '%s' has a price of its own ('price' or 'cost'), which counts; the price of '%s' in "
+                "the gateway's file or in the table of prices is not used for it",
+                name,
+                place,
+            )
+        self._said |= unused
 
     async def of(self, deployment: Deployment) -> Price | None:
         """The price of a deployment, or None where nobody has declared one."""

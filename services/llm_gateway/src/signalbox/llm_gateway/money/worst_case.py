@@ -65,6 +65,8 @@ class WorstCase:
     unknown: str | None = None
     assumed: bool = False
     """Whether a deployment has no limit of output, so that one was assumed."""
+    estimated_pico: int | None = None
+    """What the estimate costs, never more than the bound; None where that is."""
 
 
 def asked(body: RequestBody, *, answers: bool, default_output: int | None = None) -> Asked:
@@ -112,6 +114,7 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
     text = request.text_bytes
     most_media = most_output = 0
     cost, currency, unknown, assumed = 0, None, None, False
+    prices = []
     for deployment, terms in candidates:
         media = _media(request, deployment)
         cap = request.output_cap or deployment.max_output_tokens or terms.max_output
@@ -127,12 +130,15 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
         if currency not in {None, price.currency}:
             unknown = f"its deployments have prices in {currency} and {price.currency}"
         currency = price.currency
+        prices.append(price)
         cost = max(cost, _at_most(price, text, media, output, text_only=request.text_only))
     bound = Tokens(text + most_media, most_output)
     estimate = Tokens(estimated_tokens(text) + most_media, most_output)
     if unknown is not None:
         return WorstCase(bound, None, None, estimate, unknown, assumed)
-    return WorstCase(bound, cost, currency, estimate, assumed=assumed)
+    # A tier for more tokens may be cheaper than that of fewer.
+    estimated = min(cost, max([_of_estimate(price, estimate) for price in prices], default=0))
+    return WorstCase(bound, cost, currency, estimate, assumed=assumed, estimated_pico=estimated)
 
 
 def _media(request: Asked, deployment: Deployment) -> int:
@@ -153,6 +159,13 @@ def _media(request: Asked, deployment: Deployment) -> int:
 def _at_most(price: Price, text: int, media: int, output: int, *, text_only: bool) -> int:
     try:
         return min(price.at_most_pico(text, media, output, text_only=text_only), MAX_PICO)
+    except ArithmeticError:  # more digits than decimals have
+        return MAX_PICO
+
+
+def _of_estimate(price: Price, estimate: Tokens) -> int:
+    try:
+        return price.cost_pico(estimate)
     except ArithmeticError:  # more digits than decimals have
         return MAX_PICO
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from signalbox.common.storage import Database, Statement
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.admission.calendar import END_OF_TIME_MS, CalendarWindow, window_at
+from signalbox.llm_gateway.booked import booked, largest_first, of_currency, summed, total
 from signalbox.llm_gateway.policies.managing import BudgetView, ManagedPolicies
 from signalbox.llm_gateway.policies.rules import BudgetRule, PolicySet
 from signalbox.llm_gateway.rates import PICO, money
@@ -52,20 +53,15 @@ class BudgetList(BaseModel):
 def _statement(spender: str) -> Statement:
     inside = "calls.tenant = :tenant AND calls.created_at >= :start AND calls.created_at < :until"
     only = f"(CAST(:only AS text) IS NULL OR {spender} = :only)"
+    parts = booked(
+        f"{spender} AS spender",
+        f"{inside} AND {only} AND {spender} IS NOT NULL",
+        calls=of_currency("calls"),
+        corrections=of_currency("corrections"),
+    )
     return Statement(
-        f"""
-        SELECT spender, sum(cost_pico) AS spent FROM (
-            SELECT {spender} AS spender, calls.cost_pico AS cost_pico FROM ledger_calls AS calls
-            WHERE {inside} AND {only} AND calls.currency = :currency
-            UNION ALL
-            SELECT {spender} AS spender, corrections.cost_pico AS cost_pico
-            FROM ledger_calls AS calls JOIN ledger_corrections AS corrections
-                ON corrections.tenant = calls.tenant AND corrections.call_id = calls.call_id
-            WHERE {inside} AND {only} AND corrections.currency = :currency
-        ) AS parts
-        WHERE spender IS NOT NULL
-        GROUP BY spender ORDER BY spent DESC, spender LIMIT {_MOST}
-        """  # noqa: S608 - names of ours
+        f"SELECT spender, {summed('held')} FROM {parts} AS parts"  # noqa: S608 - names of ours
+        f" GROUP BY spender ORDER BY {largest_first('held')}, spender LIMIT {_MOST}"
     )
 
 
@@ -117,7 +113,8 @@ class BudgetReports:
             "currency": rule.currency,
         }
         rows = await self._database.fetch_all(_STATEMENTS[rule.of], params)
-        sums = {row["spender"]: row["spent"] for row in rows}
+        found = [(row["spender"], total(row, "held") or 0) for row in rows]
+        sums = dict(sorted(found, key=lambda each: (-each[1], each[0])))
         if only is not None:
             sums.setdefault(only, 0)
         amount = int(rule.amount * PICO)
