@@ -4,10 +4,10 @@ from datetime import date
 
 import pytest
 
+from signalbox.common.reading import read_date, read_numbers, read_yes_no, wants_to_stop
 from signalbox.contracts.config import EnumValue, Slot
 from signalbox.flows.book import CompiledSlot
 from signalbox.flows.choices import Choices
-from signalbox.flows.reading import read_date, read_numbers, read_yes_no, wants_to_stop
 from signalbox.flows.slots import convert_slot, read_slot
 
 TODAY = date(2026, 11, 23)  # a Monday

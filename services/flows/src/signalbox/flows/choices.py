@@ -2,18 +2,12 @@
 
 from collections.abc import Sequence
 
+from signalbox.common.reading import plain, read_place
 from signalbox.common.rules import Pattern, keyword_rule, normalise
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import EnumValue
-from signalbox.flows.reading import plain
 
 _SHORTEST_WITHIN = 3
-_ORDINALS = {
-    "first": 0, "the first": 0, "first one": 0, "the first one": 0, "1st": 0, "第一个": 0, "第一": 0,
-    "second": 1, "the second": 1, "second one": 1, "the second one": 1, "2nd": 1, "第二个": 1, "第二": 1,
-    "third": 2, "the third": 2, "third one": 2, "the third one": 2, "3rd": 2, "第三个": 2, "第三": 2,
-    "last": -1, "the last": -1, "last one": -1, "the last one": -1, "最后一个": -1,
-}  # fmt: skip
 
 
 class Choices:
@@ -44,11 +38,11 @@ class Choices:
             return found.pop()
         if found:
             return None
-        return self._by_place(said)
+        return self._by_place(message)
 
-    def _by_place(self, said: str) -> str | None:
-        place = int(said) - 1 if said.isdecimal() and len(said) < 4 else _ORDINALS.get(said)
-        if place is None or not -1 <= place < len(self.values) or (said.isdecimal() and place < 0):
+    def _by_place(self, message: str) -> str | None:
+        place = read_place(message)
+        if place is None or not -1 <= place < len(self.values):
             return None
         return self.values[place].value if self.values else None
 

@@ -6,6 +6,7 @@ State comes in with the call and goes out with its result; nothing is kept here.
 import logging
 from typing import Literal
 
+from signalbox.common.reading import read_yes_no, wants_to_stop
 from signalbox.common.record import record
 from signalbox.common.web import Emit
 from signalbox.contracts.config import (
@@ -27,7 +28,6 @@ from signalbox.flows.calls import run_call, undo_writes
 from signalbox.flows.errors import FlowStateInvalid, StepFailed
 from signalbox.flows.ports import ToolCaller
 from signalbox.flows.questions import ask, confirm, fill_from_arguments, fill_from_elsewhere, question
-from signalbox.flows.reading import read_yes_no, wants_to_stop
 from signalbox.flows.run import Answer, Run
 
 _LOG = logging.getLogger(__name__)

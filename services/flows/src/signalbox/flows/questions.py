@@ -3,13 +3,13 @@
 from typing import Any
 
 from signalbox.common.arguments import check
+from signalbox.common.reading import read_yes_no
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import AskStep, ConfirmStep
 from signalbox.flows import messages
 from signalbox.flows.book import CompiledSlot
 from signalbox.flows.calls import accepts
 from signalbox.flows.errors import StepFailed
-from signalbox.flows.reading import read_yes_no
 from signalbox.flows.run import Run
 from signalbox.flows.slots import convert_slot, read_slot
 

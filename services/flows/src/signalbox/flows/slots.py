@@ -4,9 +4,9 @@ import re
 from datetime import date
 from typing import Any
 
+from signalbox.common.reading import read_date, read_numbers, read_yes_no
 from signalbox.common.rules import normalise
 from signalbox.flows.book import CompiledSlot
-from signalbox.flows.reading import read_date, read_numbers, read_yes_no
 
 _SEPARATORS = re.compile(r"\s*(?:[,;、，；\n]|\band\b|和|以及)\s*")
 _MAX_ITEMS = 100

@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from datetime import date, timedelta
 
+from signalbox.common.reading.numbers import chinese_number
 from signalbox.common.rules import normalise
-from signalbox.flows.reading.numbers import chinese_number
 
 _MONTHS = {
     name: number
