@@ -16,7 +16,13 @@ QUERY_STATUSES = frozenset({"success", "clarify", "waiting", "handoff", "closed"
 STAGES = frozenset({"rule", "example", "llm", "flow", "choice", "none"})
 
 CHOICE = {"label": str, "value": str}
-DECISION = {"stage": STAGES, "intent?": (str, None), "score?": (float, int, None), "took_us": int}
+DECISION = {
+    "stage": STAGES,
+    "intent?": (str, None),
+    "score?": (float, int, None),
+    "took_us": int,
+    "cached": bool,
+}
 
 QUERY_REPLY = {
     "session_id": str,
@@ -79,6 +85,7 @@ EVENTS = {
         "intent?": (str, None),
         "score?": (float, int, None),
         "took_us": int,
+        "cached": bool,
         "target": {
             "kind": frozenset({"flow", "skill", "tool", "action", "reply", "none"}),
             "id?": (str, None),

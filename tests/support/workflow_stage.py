@@ -16,7 +16,9 @@ from signalbox.common.clients import ChatAnswer
 from signalbox.common.rules import Re2Engine
 from signalbox.common.snapshots.feed import NoRelease
 from signalbox.common.storage import Database, Statement
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.contracts.admin import ReleasePointer, SnapshotDocument
+from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import TextData, TextEvent, UsageData
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.llm import ChatChoice, ChatReply, ChatRequest, Message, ModelList
@@ -37,8 +39,9 @@ from signalbox.contracts.work import (
 from signalbox.workflow.actions import Actions
 from signalbox.workflow.decisions import Decider
 from signalbox.workflow.execution import Executor
-from signalbox.workflow.matching import Matcher
+from signalbox.workflow.matching import Incoming, Matcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 from signalbox.workflow.roles import RoleModels
@@ -105,6 +108,24 @@ def compiled(config: Mapping[str, Any], tenant: str = "acme") -> WorkflowSnapsho
     """A snapshot of a config."""
     text = json.dumps(config, ensure_ascii=False, sort_keys=True)
     return _COMPILER(SnapshotDocument(config_hash=hash_of(text), tenant=tenant, document=text))
+
+
+def model_matcher(gateway: Any = None, cache: Cache | None = None, slots: int = 1024) -> LlmMatcher:
+    """The stage that asks models, over a cache of its own."""
+    values = (cache or MemoryCache()).values
+    return LlmMatcher(gateway, PlanCache(values, PlanBounds(slots, 60_000), PlanMetrics(Metrics("workflow"))))
+
+
+def incoming(snapshot: WorkflowSnapshot, message: str, *earlier: ChatMessage, **context: Any) -> Incoming:
+    """A message of Alice's, with the conversation before it."""
+
+    async def history() -> list[ChatMessage]:
+        return list(earlier)
+
+    turn = {"tenant": snapshot.tenant, "subject": ALICE.subject, "workflow_id": snapshot.config.workflow_id}
+    turn |= {"config_hash": snapshot.config_hash, "session_id": "s1", "turn_id": "t1", "now_ms": 0}
+    made = CallContext.model_validate({**turn, **context})
+    return Incoming.of(snapshot, message, made, ALICE, history)
 
 
 class Releases:
@@ -262,9 +283,13 @@ def skill_says(*deltas: str, **more: Any) -> list[Frame]:
     return [*frames, SkillResultFrame(result=result)]
 
 
-def understood(intent: str, confidence: float = 0.9, **parameters: Any) -> str:
-    """What a model answers that has understood a message."""
-    return json.dumps({"intent": intent, "confidence": confidence, "parameters": parameters})
+def understood(
+    intent: str, confidence: float = 0.9, others: Mapping[str, float] | None = None, **parameters: Any
+) -> str:
+    """What a model answers that has understood a message, or finds ``others`` likely too."""
+    likely = [{"intent": name, "confidence": score} for name, score in (others or {}).items()]
+    answer = {"intent": intent, "confidence": confidence, "alternatives": likely, "parameters": parameters}
+    return json.dumps(answer)
 
 
 class Stage:
@@ -288,6 +313,8 @@ class Stage:
         self.store = SqlSessionStore(database)
         self.keeper = SessionKeeper(self.store, self.cache, self.settings, name)
         self.running = RunningTurns()
+        self.metrics = Metrics("workflow")
+        self.plans = PlanCache(self.cache.values, PlanBounds(1024, 60_000), PlanMetrics(self.metrics))
         gateway: Any = self.gateway
         releases_: Any = self.releases
         executor = Executor(self.flows, self.skills, self.tools, Actions())  # type: ignore[arg-type]  # stand-ins
@@ -296,7 +323,7 @@ class Stage:
             self.keeper,
             releases_,
             releases_,
-            Decider(Matcher(LlmMatcher(gateway), RoleModels(gateway))),
+            Decider(Matcher(LlmMatcher(gateway, self.plans), RoleModels(gateway))),
             executor,
             self.settings,
             NoOpTracer(),

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from support.admin_stand_in import hash_of
+from support.workflow_stage import incoming, model_matcher
 from typer.testing import CliRunner
 
 from signalbox.common.cli.commands import build_cli
@@ -21,7 +22,6 @@ from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
 from signalbox.workflow.examples.kernel import NearnessMap
 from signalbox.workflow.examples.training import IntentExamples, train
 from signalbox.workflow.matching.example_matcher import ExampleMatcher
-from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.matching.matcher import Guess, Matcher
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler
@@ -68,16 +68,17 @@ def compiled(document):
 
 @pytest.fixture(scope="module")
 def matcher():
-    return Matcher(LlmMatcher(None), None)
+    return Matcher(model_matcher(), None)
 
 
-def accepting(at):
-    return {"policies": {"thresholds": {"accept": at, "clarify": min(at, 0.3)}}}
+def accepting(at, *, ask=True):
+    thresholds = {"accept": at, "clarify": min(at, 0.3)}
+    return {"policies": {"thresholds": thresholds, "disambiguation": {"enabled": ask}}}
 
 
 async def test_what_was_built_decides_and_reads_parameters(matcher):
     snapshot = compiled(await published(config(**accepting(0.4))))
-    decided = await matcher.by_example(snapshot, "When  does ORDER 77 arrive?")
+    decided = await matcher.by_example(incoming(snapshot, "When  does ORDER 77 arrive?"))
     assert (decided.stage, decided.intent.id) == ("example", "arrival")
     assert decided.parameters == {"order": 77}
     assert 0.4 <= decided.score <= 1
@@ -86,17 +87,17 @@ async def test_what_was_built_decides_and_reads_parameters(matcher):
 
 async def test_what_is_below_the_threshold_is_left_to_a_model_with_what_is_likely(matcher):
     snapshot = compiled(await published(config(**accepting(1.0))))
-    guess = await matcher.by_example(snapshot, "when will my parcel arrive")
+    guess = await matcher.by_example(incoming(snapshot, "when will my parcel arrive"))
     assert isinstance(guess, Guess)
     assert guess.likely[0] == "arrival"
-    assert guess.best.intent.id == "arrival"
+    assert guess.candidates[0].intent.id == "arrival"
 
 
 async def test_what_is_like_no_example_is_nobodys_guess(matcher):
     snapshot = compiled(await published(config()))
-    joke = await matcher.by_example(snapshot, "谁赢得了世界杯")
+    joke = await matcher.by_example(incoming(snapshot, "谁赢得了世界杯"))
     assert isinstance(joke, Guess)
-    assert joke.best is None
+    assert joke.candidates == ()
 
 
 async def test_without_a_model_the_likelier_than_not_does(matcher, monkeypatch):
@@ -104,15 +105,16 @@ async def test_without_a_model_the_likelier_than_not_does(matcher, monkeypatch):
         async def model_for(self, *_):
             return None
 
-    snapshot = compiled(await published(config(**accepting(1.0))))
-    alone = Matcher(LlmMatcher(None), NoModels())
-    guess = await alone.by_example(snapshot, "when will my parcel arrive")
-    assert (await alone.by_model(snapshot, "m", None, None, guess)).intent.id == "arrival"
-    assert (await alone.by_model(snapshot, "m", None, None, Guess())).failure == "no_model"
+    snapshot = compiled(await published(config(**accepting(1.0, ask=False))))
+    alone = Matcher(model_matcher(), NoModels())
+    message = incoming(snapshot, "when will my parcel arrive")
+    guess = await alone.by_example(message)
+    assert (await alone.by_model(message, guess)).intent.id == "arrival"
+    assert (await alone.by_model(message, Guess())).failure == "no_model"
 
 
 async def test_a_snapshot_without_a_classifier_asks_a_model(matcher):
-    assert await matcher.by_example(compiled(await published(config(), [])), "when") == Guess()
+    assert await matcher.by_example(incoming(compiled(await published(config(), [])), "when")) == Guess()
 
 
 @pytest.mark.parametrize("damage", ["AAAA", "no base64", base64.b64encode(b"\x80\x04.").decode()])
@@ -120,7 +122,7 @@ async def test_a_damaged_artefact_leaves_the_message_to_others_and_is_told(match
     document = await published(config())
     artefacts = [document.artefacts[0].model_copy(update={"data_base64": damage}), *document.artefacts[1:]]
     snapshot = compiled(await published(config(), artefacts))
-    assert await matcher.by_example(snapshot, "when will my parcel arrive") == Guess()
+    assert await matcher.by_example(incoming(snapshot, "when will my parcel arrive")) == Guess()
     assert "publish it again" in caplog.text
 
 
@@ -289,6 +291,8 @@ async def test_an_intent_that_needs_more_than_patterns_find_is_left_to_a_model(m
     needs = config(**accepting(0.1))
     needs["intents"][0]["parameters"]["order"]["required"] = True
     snapshot = compiled(await published(needs))
-    assert (await matcher.by_example(snapshot, "when will order 7 arrive")).parameters == {"order": 7}
-    guess = await matcher.by_example(snapshot, "when will my parcel arrive")
-    assert (guess.likely[0], guess.best) == ("arrival", None)
+    assert (await matcher.by_example(incoming(snapshot, "when will order 7 arrive"))).parameters == {
+        "order": 7
+    }
+    guess = await matcher.by_example(incoming(snapshot, "when will my parcel arrive"))
+    assert (guess.likely[0], guess.complete) == ("arrival", False)

@@ -1,5 +1,7 @@
 """Rules, and the parameters that they find."""
 
+from datetime import date
+
 import pytest
 from support.admin_stand_in import hash_of
 from support.workflow_stage import CONFIG, compiled
@@ -11,6 +13,8 @@ from signalbox.workflow.build import Builder
 from signalbox.workflow.matching import RuleMatcher
 from signalbox.workflow.matching.parameters import ParameterReader, coerce
 from signalbox.workflow.snapshot import SnapshotCompiler
+
+SATURDAY = date(2026, 11, 28)
 
 
 def intent(name, *patterns, keywords=(), priority=0, **parameters):
@@ -120,7 +124,11 @@ def test_an_enum_is_found_where_it_is_mentioned_and_the_longest_wins():
         ("integer", "--5", None),
         ("integer", "5-", None),
         ("integer", "", None),
-        ("integer", "twelve", None),
+        ("integer", "twelve", 12),
+        ("integer", "a dozen", None),
+        ("integer", "一百二十三", 123),
+        ("integer", "二十五个", 25),
+        ("integer", "三个到五个", None),
         ("integer", True, None),
         ("integer", "٣", 3),
         ("integer", "²", None),
@@ -144,19 +152,34 @@ def test_an_enum_is_found_where_it_is_mentioned_and_the_longest_wins():
         ("list", ["a", 1], ["a", 1]),
         ("text", "  x ", "x"),
         ("text", " ", None),
-        ("date", "tomorrow", "tomorrow"),
+        ("number", "三", 3),
+        ("boolean", "是的", True),
+        ("date", "tomorrow", "2026-11-29"),
+        ("date", "下周三", "2026-12-02"),
+        ("date", "十二月五号", "2026-12-05"),
+        ("date", "2026-12-01", "2026-12-01"),
+        ("date", "soon", None),
     ],
 )
 def test_values_take_their_declared_type_or_are_left_out(kind, raw, value):
     declared = Parameter(type=kind, values=["red"] if kind == "enum" else [])
-    got = coerce(raw, declared)
+    got = coerce(raw, declared, lambda: SATURDAY)
     assert (got, type(got)) == (value, type(value))
+
+
+def test_the_date_of_an_intent_is_found_where_a_message_names_one():
+    one = intent("a", "book", day={"type": "date"})
+    hit = RuleMatcher([one], Re2Engine()).match("book me in for 下周三", lambda: SATURDAY)
+    assert hit.parameters == {"day": "2026-12-02"}
+    assert parameters("book a table", one) == {}
+    two = intent("a", "book", start={"type": "date"}, end={"type": "date"})
+    assert parameters("book from tomorrow", two) == {}
 
 
 def test_a_value_of_the_wrong_type_is_as_good_as_none():
     reader = ParameterReader({"n": Parameter(type="integer")})
-    assert reader.read("x", {"n": "many", "other": 1}) == {"other": 1}
-    assert reader.read("x", {"n": None}) == {}
+    assert reader.read("x", {"n": "many", "other": 1}, lambda: SATURDAY) == {"other": 1}
+    assert reader.read("x", {"n": None}, lambda: SATURDAY) == {}
 
 
 async def test_rules_that_were_built_are_used_and_give_the_same_answers():

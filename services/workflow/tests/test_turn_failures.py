@@ -98,7 +98,7 @@ async def test_a_cost_that_is_not_known_is_not_zero(stage):
     await stage.ask("advise me")
     euros = UsageEvent(data=UsageData(model="eu", input_tokens=7, cost="1", currency="EUR"))
     stage.skills.answers = [[EventFrame(event=euros), *skill_says("ok")]]
-    await stage.ask("advise me")
+    await stage.ask("advise me again")
     assert [turn["cost_pico"] for turn in await stage.turns()] == [None, None]
 
 

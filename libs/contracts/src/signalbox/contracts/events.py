@@ -36,6 +36,7 @@ class IntentData(WireModel):
     intent: str | None = None
     score: float | None = None
     took_us: int
+    cached: bool = False
     target: RouteTarget
     parameters: dict[str, Any] = {}
 

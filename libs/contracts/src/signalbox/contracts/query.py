@@ -142,7 +142,9 @@ class Decision(WireModel):
     intent: str | None = None
     score: float | None = None
     took_us: int = 0
-    """Microseconds from the message to the decision."""
+    """Microseconds from the message to the decision, all stages that were asked included."""
+    cached: bool = False
+    """Whether a model had decided the same before, and was not asked again."""
 
 
 class QueryReply(WireModel):

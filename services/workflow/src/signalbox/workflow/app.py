@@ -13,6 +13,7 @@ from signalbox.common.clients import FlowsClient, GatewayClient, SkillsClient, T
 from signalbox.common.platform import Platform
 from signalbox.common.rules import ServingEngine
 from signalbox.common.snapshots import ConfigFollower
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.workflow import endpoints
 from signalbox.workflow.actions import Actions
@@ -27,6 +28,7 @@ from signalbox.workflow.execution import Executor
 from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.example_matcher import LateEncoder
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 from signalbox.workflow.roles import RoleModels
@@ -58,7 +60,10 @@ class Services(NamedTuple):
 
 
 def wire(
-    settings: WorkflowSettings, platform: Platform, follower: ConfigFollower[WorkflowSnapshot]
+    settings: WorkflowSettings,
+    platform: Platform,
+    follower: ConfigFollower[WorkflowSnapshot],
+    metrics: Metrics,
 ) -> Services:
     """The service over what its process gives it."""
     owner = f"{_NAME}-{secrets.token_hex(4)}"
@@ -91,7 +96,7 @@ def wire(
         keeper,
         follower.feed,
         follower.snapshots,
-        Decider(Matcher(LlmMatcher(gateway), RoleModels(gateway))),
+        Decider(_matcher(settings, platform, gateway, metrics)),
         executor,
         settings,
         tracer,
@@ -106,6 +111,15 @@ def wire(
         webhooks=WebhookSender(SqlOutboxStore(database), platform.outbound, platform.secrets),
         timers=timers,
     )
+
+
+def _matcher(
+    settings: WorkflowSettings, platform: Platform, gateway: GatewayClient, metrics: Metrics
+) -> Matcher:
+    """What decides what messages mean."""
+    bounds = PlanBounds(settings.plan_cache_slots, settings.plan_cache_ms)
+    plans = PlanCache(platform.cache.values, bounds, PlanMetrics(metrics))
+    return Matcher(LlmMatcher(gateway, plans), RoleModels(gateway))
 
 
 def _builders(settings: WorkflowSettings) -> Builders:
@@ -126,7 +140,8 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     follower = ConfigFollower(
         _NAME, settings, platform, authenticator, compiler, settings.snapshot_cache_bytes
     )
-    services = wire(settings, platform, follower)
+    metrics = Metrics(_NAME)
+    services = wire(settings, platform, follower, metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -151,6 +166,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             title="Signalbox Workflow",
             settings=settings,
             tracing=platform.tracing,
+            metrics=metrics,
             authenticator=authenticator,
             routers=[endpoints.public, endpoints.internal],
             lifespan=lifespan,

@@ -4,25 +4,28 @@ from dataclasses import replace
 
 from signalbox.common.record import record
 from signalbox.contracts.config import Route
-from signalbox.contracts.context import CallContext
 from signalbox.contracts.events import RouteTarget
-from signalbox.contracts.identity import Principal
 from signalbox.contracts.query import QueryStatus
 from signalbox.contracts.work import FlowState
-from signalbox.workflow.matching import Decided, Guess, Matcher
-from signalbox.workflow.records import Session
+from signalbox.workflow.clarifying import picked, question_about
+from signalbox.workflow.matching import Decided, Guess, Incoming, Matcher
+from signalbox.workflow.records import Question, Session
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin_text
 
 
 @record
 class Plan:
-    """One decision, ready to be carried out. Exactly one of ``resume`` and ``route``, or neither: stay silent."""
+    """One decision, ready to be carried out. One of ``resume``, ``route`` and ``question``, or none: stay silent."""
 
     decided: Decided
     target: RouteTarget
     route: Route | None = None
     resume: FlowState | None = None
+    question: Question | None = None
+    """Which of several intents was meant is asked."""
+    message: str | None = None
+    """What the work is about, where that is not this turn's message: the one that was unclear, once it is clear."""
     keep_flow: bool = False
     """Whether a flow that was open stays so behind this turn."""
     fell_back: bool = False
@@ -44,52 +47,82 @@ class Decider:
     def __init__(self, matcher: Matcher) -> None:
         self._matcher = matcher
 
-    async def decide(
-        self,
-        snapshot: WorkflowSnapshot,
-        session: Session,
-        message: str,
-        context: CallContext,
-        principal: Principal,
-    ) -> Plan:
-        """The plan for one message."""
+    async def decide(self, session: Session, message: str, incoming: Incoming) -> Plan:
+        """The plan for one message, which is ``incoming`` as matching needs it."""
         if session.status == "transferred":
-            return Plan(Decided("none"), RouteTarget(kind="none"), status="handoff")
-        by_rule = self._matcher.by_rule(snapshot, message)
-        open_flow = session.state.flow
-        if open_flow is not None:
-            if by_rule is not None and by_rule.intent is not None and by_rule.intent.then.action is not None:
-                # "Let me talk to a person" is heard in the middle of any flow.
-                return replace(_follow(by_rule, by_rule.intent.then), keep_flow=True)
             return Plan(
-                Decided("flow", took_us=by_rule.took_us if by_rule else 0),
-                RouteTarget(kind="flow", id=open_flow.flow),
-                resume=open_flow,
+                Decided("none", took_us=incoming.took_us()), RouteTarget(kind="none"), status="handoff"
             )
-        if by_rule is not None and by_rule.intent is not None:
-            return _follow(by_rule, by_rule.intent.then)
-        by_example = await self._matcher.by_example(snapshot, message)
-        if isinstance(by_example, Decided) and by_example.intent is not None:
-            return _follow(by_example, by_example.intent.then)
-        guess = by_example if isinstance(by_example, Guess) else Guess()
-        decided = await self._matcher.by_model(snapshot, message, context, principal, guess)
+        question = session.state.question
+        if question is not None and session.state.flow is None:
+            chosen = _choose(session, question, message, incoming)
+            if chosen is not None:
+                return chosen
+        by_rule = self._matcher.by_rule(incoming)
+        if session.state.flow is not None:
+            return _go_on(session.state.flow, by_rule, incoming)
+        decided = by_rule or await self._understand(incoming)
         if decided.intent is not None:
             return _follow(decided, decided.intent.then)
-        return _fall_back(snapshot, session, decided, context.language)
+        if decided.candidates and not _has_asked_enough(session, incoming):
+            asked = question_about(incoming.snapshot, decided.candidates, message, incoming.context)
+            return Plan(decided, RouteTarget(kind="reply"), question=asked)
+        return _fall_back(incoming, session, decided)
+
+    async def _understand(self, incoming: Incoming) -> Decided:
+        """What a message means that no rule knows."""
+        by_example = await self._matcher.by_example(incoming)
+        if isinstance(by_example, Guess):
+            return await self._matcher.by_model(incoming, by_example)
+        return by_example
+
+
+def _go_on(flow: FlowState, by_rule: Decided | None, incoming: Incoming) -> Plan:
+    """The plan while a flow is open: it takes the message."""
+    if by_rule is not None and by_rule.intent is not None and by_rule.intent.then.action is not None:
+        # "Let me talk to a person" is heard in the middle of any flow.
+        return replace(_follow(by_rule, by_rule.intent.then), keep_flow=True)
+    return Plan(
+        Decided("flow", took_us=incoming.took_us()), RouteTarget(kind="flow", id=flow.flow), resume=flow
+    )
+
+
+def _choose(session: Session, question: Question, message: str, incoming: Incoming) -> Plan | None:
+    """The plan for the answer to a question; None where the message is no answer."""
+    option = picked(question, message)
+    if option is None:
+        return None
+    if option == "neither":
+        return _fall_back(incoming, session, Decided("choice", took_us=incoming.took_us()))
+    intents = incoming.snapshot.config.intents
+    intent = next((entry for entry in intents if entry.id == option.intent), None)
+    if intent is None:
+        # A release since then has it no more.
+        return None
+    decided = Decided("choice", intent, option.score, option.parameters, incoming.took_us())
+    return replace(_follow(decided, intent.then), message=question.message)
+
+
+def _has_asked_enough(session: Session, incoming: Incoming) -> bool:
+    """Whether the fallback's action is due: to be asked again and again is as bad as not to be understood."""
+    policy = incoming.snapshot.config.policies.fallback
+    asked = session.state.question is not None
+    return asked and policy.action is not None and session.state.fallbacks + 1 >= policy.after
 
 
 def _follow(decided: Decided, route: Route) -> Plan:
     return Plan(decided, _target(route), route=route)
 
 
-def _fall_back(snapshot: WorkflowSnapshot, session: Session, decided: Decided, language: str) -> Plan:
-    policy = snapshot.config.policies.fallback
+def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
+    language, policies = incoming.context.language, incoming.snapshot.config.policies
+    policy = policies.fallback
     if policy.action is not None and session.state.fallbacks + 1 >= policy.after:
         route = Route(action=policy.action)
     elif policy.skill is not None and decided.failure is None:
         route = Route(skill=policy.skill)
     elif decided.failure is not None:
-        degradation = snapshot.config.policies.degradation
+        degradation = policies.degradation
         route = Route(reply=degradation.reply or builtin_text("model_unavailable", language))
         return Plan(
             decided,

@@ -13,6 +13,25 @@ SessionStatus = Literal["active", "waiting", "transferred", "closed", "deleted"]
 TurnKind = Literal["message", "timer"]
 
 
+class Option(WireModel):
+    """An intent that a question offers, with what the unclear message gave it."""
+
+    intent: str
+    """Its id, and the value of the choice that clients show."""
+    label: str
+    """As it was shown."""
+    score: float
+    parameters: dict[str, Any] = {}
+
+
+class Question(WireModel):
+    """Which of several intents a message has was asked; it waits for the next message."""
+
+    message: str
+    """The one that was unclear."""
+    options: list[Option]
+
+
 class SessionState(WireModel):
     """What a session carries from turn to turn within an epoch."""
 
@@ -23,9 +42,11 @@ class SessionState(WireModel):
     """The open flow; its snapshot is the session's pinned one."""
     profile: dict[str, Any] = {}
     fallbacks: int = 0
-    """Turns in a row that nothing fitted."""
+    """Turns in a row that nothing fitted, or that asked again what was meant."""
     heard: int = 0
     """The user's last turn, where the workflow has timers: those that another turn has set are over."""
+    question: Question | None = None
+    """What the last reply asked, where it asked which intent was meant."""
 
 
 @record

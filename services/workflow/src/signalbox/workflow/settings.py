@@ -28,6 +28,10 @@ class WorkflowSettings(CommonSettings):
     """Memory that the rules of one snapshot may use."""
     rules_build_timeout_s: float = Field(default=240.0, gt=0)
     """How long compiling the rules of a snapshot to a database may take; past it RE2 matches them, more slowly."""
+    plan_cache_ms: int = Field(default=86_400_000, ge=1)
+    """How long a model's decision about a message is kept, to be used when the same is asked."""
+    plan_cache_slots: int = Field(default=65_536, ge=0, le=16_777_216)
+    """How many decisions are kept per tenant, of some 300 bytes each; 0 keeps none."""
     encoder_file: Path | None = None
     """An ONNX file of a sentence encoder: examples are then compared by meaning, too, not by words alone. Every replica
     has the same file; without it, or with another, they decide by words."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from signalbox.common.templates import localized
 
-Name = Literal["failed", "fallback", "model_unavailable", "handoff", "closed"]
+Name = Literal["failed", "fallback", "model_unavailable", "handoff", "closed", "which", "this_one"]
 
 _TEXTS: dict[Name, dict[str, str | list[str]]] = {
     "failed": {
@@ -20,6 +20,8 @@ _TEXTS: dict[Name, dict[str, str | list[str]]] = {
         "zh": "抱歉,我现在只能回答简单的问题。请稍后再试。",
     },
     "handoff": {"en": "I am passing you on to a colleague.", "zh": "我为您转接人工客服。"},
+    "which": {"en": "Which of these do you mean?", "zh": "请问您指的是哪一个?"},
+    "this_one": {"en": "Is this what you mean?", "zh": "请问您是这个意思吗?"},
     "closed": {"en": "Goodbye!", "zh": "再见!"},
 }
 

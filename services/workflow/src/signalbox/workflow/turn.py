@@ -32,9 +32,11 @@ from signalbox.contracts.events import (
     UsageEvent,
 )
 from signalbox.contracts.query import QueryReply
+from signalbox.workflow.clarifying import ask
 from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
 from signalbox.workflow.execution import Executor, Outcome, Work
+from signalbox.workflow.matching import History, Incoming
 from signalbox.workflow.ports import SessionStore
 from signalbox.workflow.records import Session, TurnRecord
 from signalbox.workflow.running import cancel_once
@@ -141,14 +143,14 @@ class TurnRunner:
         self, given: TurnInput, start: TurnStart, log: TurnLog, held: HeldSession
     ) -> QueryReply:
         await self._announce_start(given, start, log)
-        plan = await self._decider.decide(
-            start.snapshot, start.session, given.request.message, start.context, given.principal
-        )
+        message, history = given.request.message, self._history(start)
+        incoming = Incoming.of(start.snapshot, message, start.context, given.principal, history)
+        plan = await self._decider.decide(start.session, message, incoming)
         running = running_record(self._owner, given, start) if plan.may_write(start.snapshot) else None
         async with self._place(start, running):
             await self._announce_intent(plan, log)
             greeting = await self._greet(start, log)
-            outcome = await self._work(given, start, plan, log)
+            outcome = await self._work(given, start, plan, log, history)
             reply = turn_reply(given, start, plan, outcome, greeting)
             after = session_after(start, plan, outcome)
             record = committed_record(self._owner, given, start, plan, outcome, reply, log)
@@ -262,8 +264,8 @@ class TurnRunner:
 
     async def _announce_intent(self, plan: Plan, log: TurnLog) -> None:
         decided = plan.decided
-        if decided.usage is not None:
-            await log.emit(UsageEvent(data=decided.usage))
+        for used in decided.usage:
+            await log.emit(UsageEvent(data=used))
         await log.emit(
             IntentEvent(
                 data=IntentData(
@@ -271,6 +273,7 @@ class TurnRunner:
                     intent=decided.intent.id if decided.intent else None,
                     score=decided.score,
                     took_us=decided.took_us,
+                    cached=decided.cached,
                     target=plan.target,
                     parameters=decided.parameters,
                 )
@@ -288,25 +291,40 @@ class TurnRunner:
         await log.emit(TextEvent(data=TextData(delta=f"{greeting}\n\n")))
         return greeting
 
-    async def _work(self, given: TurnInput, start: TurnStart, plan: Plan, log: TurnLog) -> Outcome:
-        async def history() -> list[ChatMessage]:
-            if not start.before.stored:
-                return []
-            policy = start.snapshot.config.policies.context
-            turns = await self._store.recent_turns(start.session, policy.max_turns)
-            return chat_messages(turns)
+    def _history(self, start: TurnStart) -> History:
+        """Reads what was said before, once, if anything wants to know."""
+        known: list[ChatMessage] | None = None
 
+        async def read() -> list[ChatMessage]:
+            nonlocal known
+            if known is None:
+                policy = start.snapshot.config.policies.context
+                turns = (
+                    await self._store.recent_turns(start.session, policy.max_turns)
+                    if start.before.stored
+                    else []
+                )
+                known = chat_messages(turns)
+            return known
+
+        return read
+
+    async def _work(
+        self, given: TurnInput, start: TurnStart, plan: Plan, log: TurnLog, history: History
+    ) -> Outcome:
         work = Work(
             snapshot=start.snapshot,
             context=start.context,
             principal=given.principal,
-            message=given.request.message,
+            message=given.request.message if plan.message is None else plan.message,
             history=history,
             emit=log.emit,
             parameters=plan.decided.parameters,
         )
         if plan.resume is not None:
             return await self._executor.resume(plan.resume, work)
+        if plan.question is not None:
+            return await ask(plan.question, work)
         if plan.route is None:
             return Outcome("", plan.status or "success", session_status=start.session.status)
         outcome = await self._executor.follow(plan.route, work)

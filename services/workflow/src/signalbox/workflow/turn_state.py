@@ -71,6 +71,7 @@ def turn_reply(
             intent=decided.intent.id if decided.intent else None,
             score=decided.score,
             took_us=decided.took_us,
+            cached=decided.cached,
         ),
         language=start.context.language,
         trace_id=current_trace_id(),
@@ -81,6 +82,7 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
     """The session once the turn is committed."""
     session, now = start.session, now_ms()
     policies = start.snapshot.config.policies
+    asked_again = plan.question is not None and session.state.question is not None
     state = session.state.model_copy(
         update={
             "greeted": True,
@@ -88,7 +90,8 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
             "timezone": start.context.timezone,
             "flow": outcome.flow,
             "profile": session.state.profile if outcome.profile is None else outcome.profile,
-            "fallbacks": session.state.fallbacks + 1 if plan.fell_back else 0,
+            "fallbacks": session.state.fallbacks + 1 if plan.fell_back or asked_again else 0,
+            "question": plan.question,
             "heard": session.last_seq + 1 if start.snapshot.config.timers else 0,
         }
     )
@@ -142,7 +145,7 @@ def committed_record(
 ) -> TurnRecord:
     """The turn's row as it is committed."""
     decided = plan.decided
-    used = [*outcome.usage, *([decided.usage] if decided.usage else [])]
+    used = [*outcome.usage, *decided.usage]
     cost, currency = _cost(used)
     return replace(
         running_record(owner, given, start),

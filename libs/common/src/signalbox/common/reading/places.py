@@ -10,7 +10,7 @@ _WORDS = {
     "last": -1,
 }  # fmt: skip
 _ENGLISH = re.compile(
-    r"(?:(?:i|i'd|i'll|i would|i mean|i want|i'm|take|like|choose|it's|it is|that's|number|option|the|no) )*"
+    r"(?:(?:i|d|ll|would|mean|want|m|take|like|choose|it|s|is|that|number|option|the|no) )*"
     rf"(?P<place>{'|'.join(_WORDS)}|\d{{1,3}})(?: (?:one|option|of them|please|thanks))*"
 )
 _CHINESE = re.compile(
@@ -21,7 +21,7 @@ _CHINESE = re.compile(
 
 def read_place(text: str) -> int | None:
     """The place in a list, from 0, that a whole message names; -1 for the last, None where it names none."""
-    said = plain(text).replace("’", "'")
+    said = plain(text).replace("’", " ")
     found = _ENGLISH.fullmatch(said)
     if found is not None:
         word = found["place"]

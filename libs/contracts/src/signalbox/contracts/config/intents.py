@@ -58,6 +58,8 @@ class Intent(ConfigModel):
     id: Identifier
     description: str = ""
     """What the intent means, in a sentence that a model reads when no rule and no example decides."""
+    label: LocalizedText | None = None
+    """What users read when they are asked which of several intents they meant; else the description, or the id."""
     when: When = When()
     then: Route
     parameters: dict[Identifier, Parameter] = {}

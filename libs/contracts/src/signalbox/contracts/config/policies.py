@@ -11,11 +11,13 @@ class Thresholds(ConfigModel):
     """Scores, 0 to 1, that separate routing from asking and asking from falling back."""
 
     accept: float | None = Field(default=None, ge=0, le=1)
-    """At or above: route. None uses the threshold chosen when the snapshot was built."""
+    """At or above: route. None uses the threshold that was chosen on held-out examples when the snapshot was built, and
+    0.5 for what a model says."""
     clarify: float = Field(default=0.3, ge=0, le=1)
     """At or above, and below ``accept``: ask which was meant. Below: fall back."""
     margin: float = Field(default=0.1, ge=0, le=1)
-    """Two candidates closer than this are both named when asking."""
+    """The best two are closer than this: ask, however high their scores. The best two are named when asking, further
+    candidates where they are this close to the best."""
 
 
 class Fallback(ConfigModel):
@@ -33,8 +35,11 @@ class Disambiguation(ConfigModel):
     """How the assistant asks which of several things was meant."""
 
     enabled: bool = True
+    """Without it a decision that is not sure falls back. Where no model can be asked, examples' best guess is taken if
+    it is likelier than not to be right."""
     max_options: int = Field(default=2, ge=2, le=5)
     prompt: LocalizedText | None = None
+    """Said before the options, which are numbered below it."""
 
 
 class Degradation(ConfigModel):

@@ -54,12 +54,17 @@ class Ranking:
 
     intents: tuple[str, ...]
     """The likeliest, best first."""
-    score: float
-    """The calibrated probability, 0 to 1, that the first is right."""
+    scores: tuple[float, ...]
+    """The calibrated probability of each, 0 to 1, that it is right."""
     in_scope: bool
     """Whether the message is enough like the examples of any intent."""
     accept: float
     """The score chosen at build from which the first is routed."""
+
+    @property
+    def score(self) -> float:
+        """That of the first."""
+        return self.scores[0]
 
 
 class ExampleClassifier:
@@ -114,9 +119,17 @@ class ExampleClassifier:
         scores = self._scores(row, vector)
         order = np.argsort(-scores, kind="stable")[:most]
         margin, familiar = signals(scores, row.coverage)
+        first = self.calibration.score(margin, familiar)
+        # The others lead by less than nothing; two that tie have the same score.
+        behind = [
+            self.calibration.score(
+                float(scores[place] - scores[order[0]]), float(scores[place]) * row.coverage
+            )
+            for place in order[1:]
+        ]
         return Ranking(
             tuple(self.intents[place] for place in order),
-            self.calibration.score(margin, familiar),
+            (first, *(min(score, 1 - first) for score in behind)),
             familiar >= self.calibration.reject,
             self.calibration.accept,
         )

@@ -4,151 +4,168 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from signalbox.common.clients import CallLabels, GatewayClient
 from signalbox.common.record import record
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.config import Intent
-from signalbox.contracts.context import CallContext
+from signalbox.contracts.context import ChatMessage
 from signalbox.contracts.events import UsageData
-from signalbox.contracts.identity import Principal
-from signalbox.contracts.llm import ChatRequest, Message
-from signalbox.contracts.workflow_config import WorkflowConfig
-from signalbox.workflow.language import detected_language
+from signalbox.contracts.llm import ChatRequest
+from signalbox.workflow.matching.incoming import Candidate, Incoming
+from signalbox.workflow.matching.plan_cache import Likely, ModelPlan, PlanCache
+from signalbox.workflow.matching.prompt import NO_INTENT, match_messages, response_format
 
-NO_INTENT = "none"
-_EXAMPLES_SHOWN = 3
 _NARROWED_FROM = 20
 """From so many intents on a model sees only those that examples leave."""
 
 
-class LlmDecision(WireModel):
+class _Alternative(WireModel):
+    intent: str
+    confidence: float = Field(ge=0, le=1)
+
+
+class _Answer(WireModel):
     """What the model answered."""
 
     intent: str
     confidence: float = Field(default=0.0, ge=0, le=1)
+    alternatives: list[_Alternative] = []
     parameters: dict[str, Any] = {}
+
+
+class MatchChat(ChatRequest):
+    """The request for a decision, with whatever the workflow adds for its provider."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 @record
 class LlmMatch:
-    """A model's decision, its intent checked against the config."""
+    """A model's decision: intents of the config, the best first; none where nothing fits."""
 
-    intent: Intent | None
-    confidence: float
-    parameters: dict[str, Any]
-    usage: UsageData
+    candidates: tuple[Candidate, ...]
+    usage: tuple[UsageData, ...]
+    """Empty where it was decided before."""
+    cached: bool = False
 
 
 class LlmMatcher:
     """Asks the ``match`` role which intent a message has."""
 
-    def __init__(self, gateway: GatewayClient) -> None:
+    def __init__(self, gateway: GatewayClient, plans: PlanCache) -> None:
         self._gateway = gateway
+        self._plans = plans
 
     async def match(
         self,
-        config: WorkflowConfig,
-        message: str,
-        context: CallContext,
-        principal: Principal,
+        incoming: Incoming,
         model: str,
         likely: Sequence[str] = (),
+        earlier: Sequence[ChatMessage] = (),
     ) -> LlmMatch:
-        """The model's decision on one message, without the conversation before it.
+        """The model's decision on one message.
 
         ``likely`` are the intents that examples leave, best first; where there are many others, the model sees
-        only these and those without examples.
+        only these and those without examples. ``earlier`` is the conversation that it sees; without one the decision
+        is kept, and found again.
 
         Raises:
             SignalboxError: the gateway or the provider failed.
         """
-        role = config.llm.match
-        intents = _candidates(config.intents, likely)
-        request = ChatRequest(
-            model=model,
-            messages=[
-                Message(role="system", content=match_prompt(config, intents)),
-                Message(role="user", content=message),
-            ],
-            response_format=_response_format(intents),
-            temperature=role.temperature if role and role.temperature is not None else 0.0,
-            max_tokens=role.max_output_tokens if role else None,
-        )
+        intents = _shown(incoming.snapshot.config.intents, likely)
+        request = _request(incoming, intents, model, earlier)
+        if earlier:
+            plan, used, _ = await self._ask(incoming, request, "match/context")
+            return LlmMatch(self._candidates(incoming, intents, plan), (used,))
+        tenant = incoming.context.tenant
+        seen = orjson.dumps(request.model_dump(exclude_none=True))
+        known = await self._plans.get(tenant, seen, incoming.text)
+        if known is not None:
+            return LlmMatch(self._candidates(incoming, intents, known), (), cached=True)
+        plan, used, whole = await self._ask(incoming, request, "match")
+        declared = {intent.id: intent.parameters for intent in intents} | {NO_INTENT: {}}
+        if whole and plan.likely[0].intent in declared:
+            await self._plans.put(tenant, seen, incoming.text, plan, declared[plan.likely[0].intent])
+        return LlmMatch(self._candidates(incoming, intents, plan), (used,))
+
+    async def _ask(
+        self, incoming: Incoming, request: MatchChat, step: str
+    ) -> tuple[ModelPlan, UsageData, bool]:
+        """The plan, what it cost, and whether the model answered in the form that it was asked for."""
+        context = incoming.context
         labels = CallLabels(
-            idempotency_key=f"{context.turn_id}/match",
+            idempotency_key=f"{context.turn_id}/{step}",
             session_id=context.session_id,
             workflow_id=context.workflow_id,
             user_id=context.user_id or "",
         )
-        answer = await self._gateway.chat(request, principal, labels)
+        answer = await self._gateway.chat(request, incoming.principal, labels)
         content = answer.reply.choices[0].message.content if answer.reply.choices else None
         decision = _parse(content if isinstance(content, str) else "")
-        intent = next((entry for entry in config.intents if entry.id == decision.intent), None)
-        confidence = decision.confidence if intent is not None else 0.0
-        return LlmMatch(intent, confidence, decision.parameters, answer.usage)
+        if decision is None:
+            return ModelPlan(likely=[]), answer.usage, False
+        named = [(decision.intent, decision.confidence)]
+        named += [(other.intent, other.confidence) for other in decision.alternatives]
+        likely = [Likely(intent=intent, confidence=confidence) for intent, confidence in named]
+        return ModelPlan(likely=likely, parameters=decision.parameters), answer.usage, True
+
+    def _candidates(
+        self, incoming: Incoming, intents: Sequence[Intent], plan: ModelPlan
+    ) -> tuple[Candidate, ...]:
+        """The plan's intents, each with those of the parameters that it declares.
+
+        The first is the model's choice, whatever it says of others; one that fits nothing has no candidates.
+        """
+        known = {intent.id: intent for intent in intents}
+        if not plan.likely or plan.likely[0].intent not in known:
+            return ()
+        scores: dict[str, float] = {}
+        for entry in plan.likely:
+            if entry.intent in known:
+                scores.setdefault(entry.intent, entry.confidence)
+        return tuple(
+            candidate(incoming, known[name], score, plan.parameters) for name, score in scores.items()
+        )
 
 
-def _candidates(intents: Sequence[Intent], likely: Sequence[str]) -> list[Intent]:
+def candidate(incoming: Incoming, intent: Intent, score: float, given: dict[str, Any]) -> Candidate:
+    """An intent with its parameters: of those given the ones that it declares, and what its patterns find."""
+    # A model may invent parameters; only those that the intent declares count.
+    declared = {name: given.get(name) for name in intent.parameters}
+    parameters = incoming.snapshot.rules.parameters(intent, incoming.text, declared, incoming.today)
+    return Candidate(intent, round(score, 4), parameters)
+
+
+def _request(
+    incoming: Incoming, intents: Sequence[Intent], model: str, earlier: Sequence[ChatMessage]
+) -> MatchChat:
+    config = incoming.snapshot.config
+    role = config.llm.match
+    alternatives = config.policies.disambiguation.max_options - 1
+    return MatchChat(
+        **{
+            **(role.extra if role else {}),
+            "model": model,
+            "messages": match_messages(config, intents, incoming.text, earlier),
+            "response_format": response_format(intents, alternatives),
+            "temperature": role.temperature if role and role.temperature is not None else 0.0,
+            "max_tokens": role.max_output_tokens if role else None,
+        }
+    )
+
+
+def _shown(intents: Sequence[Intent], likely: Sequence[str]) -> list[Intent]:
     """All intents where they are few, so that the prompt stays the same; else the likely and the unlearned ones."""
     if not likely or len(intents) < _NARROWED_FROM:
         return list(intents)
     return [intent for intent in intents if intent.id in likely or not intent.when.examples]
 
 
-def match_prompt(config: WorkflowConfig, intents: Sequence[Intent]) -> str:
-    """The system prompt: the same for every message of a small snapshot, so that providers can cache it."""
-    lines = [
-        f"You route messages of users to intents of the assistant '{config.name}'.",
-        config.description,
-        f"Procedure: {config.instructions.procedure}" if config.instructions.procedure else "",
-        (
-            "Name the one intent that the message has, how sure you are (0 to 1), and the parameters that the "
-            f"message itself contains. Name '{NO_INTENT}' when no intent fits."
-        ),
-        "",
-        "Intents:",
-    ]
-    for intent in intents:
-        examples = "; ".join(_varied(intent.when.examples))
-        lines.append(f"- {intent.id}: {intent.description}" + (f" Examples: {examples}" if examples else ""))
-        for name, parameter in intent.parameters.items():
-            values = f", one of {', '.join(parameter.values)}" if parameter.values else ""
-            lines.append(f"    {name} ({parameter.type}{values}): {parameter.description}")
-    return "\n".join(lines)
-
-
-def _varied(examples: list[str]) -> list[str]:
-    """A few examples, in as many scripts as there are: one of each first, then more in their order."""
-    first = {detected_language(example): example for example in reversed(examples)}
-    chosen = [example for example in examples if example in first.values()]
-    rest = [example for example in examples if example not in chosen]
-    return [*chosen, *rest][: max(_EXAMPLES_SHOWN, len(chosen))]
-
-
-def _response_format(intents: Sequence[Intent]) -> dict[str, Any]:
-    names = [intent.id for intent in intents]
-    return {
-        "type": "json_schema",
-        "json_schema": {
-            "name": "intent",
-            "schema": {
-                "type": "object",
-                "properties": {
-                    "intent": {"type": "string", "enum": [*names, NO_INTENT]},
-                    "confidence": {"type": "number", "minimum": 0, "maximum": 1},
-                    "parameters": {"type": "object"},
-                },
-                "required": ["intent", "confidence", "parameters"],
-            },
-        },
-    }
-
-
-def _parse(content: str) -> LlmDecision:
-    """The decision; an answer that is not one is no intent, not an error: the fallback says so to the user."""
+def _parse(content: str) -> _Answer | None:
+    """The answer; None for one in another form, which is no intent, not an error: the fallback says so to the user."""
     try:
-        return LlmDecision.model_validate(orjson.loads(content))
+        return _Answer.model_validate(orjson.loads(content))
     except (orjson.JSONDecodeError, ValidationError):
-        return LlmDecision(intent=NO_INTENT)
+        return None

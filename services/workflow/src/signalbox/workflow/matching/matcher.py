@@ -1,52 +1,18 @@
 """The order of cost: rules (microseconds), then examples (a fraction of a millisecond), then a model."""
 
-import time
-from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 from signalbox.common.errors import SignalboxError
-from signalbox.common.record import record
-from signalbox.common.rules import normalise
-from signalbox.contracts.config import Intent
-from signalbox.contracts.context import CallContext
-from signalbox.contracts.events import UsageData
-from signalbox.contracts.identity import Principal
-from signalbox.contracts.query import Stage
-from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.matching.incoming import Candidate, Decided, Guess, Incoming
+from signalbox.workflow.matching.llm_matcher import LlmMatch, LlmMatcher, candidate
+from signalbox.workflow.matching.thresholds import is_sure, named
 from signalbox.workflow.roles import RoleModels
 
-if TYPE_CHECKING:
-    # A snapshot holds compiled rules, which are a part of matching too.
-    from signalbox.workflow.snapshot import WorkflowSnapshot
-
 _DEFAULT_ACCEPT = 0.5
-"""Confidence from which a model's decision is routed, where the snapshot was built without a threshold."""
+"""Confidence from which a model's decision is routed, where the workflow does not say."""
 
 _LIKELIER_THAN_NOT = 0.5
-"""Examples' score from which their guess would do where no model can be asked."""
-
-
-@record
-class Decided:
-    """What a message means. Without an intent nothing fitted; ``failure`` says why a stage could not be asked."""
-
-    stage: Stage
-    intent: Intent | None = None
-    score: float | None = None
-    parameters: dict[str, Any] = field(default_factory=dict)
-    took_us: int = 0
-    usage: UsageData | None = None
-    failure: str | None = None
-
-
-@record
-class Guess:
-    """What examples say about a message that they are not sure enough of to route it."""
-
-    likely: tuple[str, ...] = ()
-    """Intents, best first; empty where the message is like no example."""
-    best: Decided | None = None
-    """The first of them, where it would do if no model can be asked."""
+"""Examples' score from which their guess does where no model can be asked, nor the user."""
 
 
 class Matcher:
@@ -56,73 +22,125 @@ class Matcher:
         self._models = models
         self._roles = roles
 
-    def by_rule(self, snapshot: "WorkflowSnapshot", message: str) -> Decided | None:
+    def by_rule(self, incoming: Incoming) -> Decided | None:
         """What rules say; None when none fires.
 
         Raises:
             RulesOutOfMemory: the answer is not known.
         """
-        started = time.perf_counter_ns()
-        hit = snapshot.rules.match(normalise(message))
+        hit = incoming.snapshot.rules.match(incoming.text, incoming.today)
         if hit is None:
             return None
-        took_us = (time.perf_counter_ns() - started) // 1000
-        return Decided("rule", hit.intent, 1.0, hit.parameters, took_us)
+        return Decided("rule", hit.intent, 1.0, hit.parameters, incoming.took_us())
 
-    async def by_example(self, snapshot: "WorkflowSnapshot", message: str) -> Decided | Guess:
+    async def by_example(self, incoming: Incoming) -> Decided | Guess:
         """What examples say: a decision where they are sure, else what they leave to a model."""
+        snapshot = incoming.snapshot
         if snapshot.examples is None:
             return Guess()
-        text = normalise(message)
-        started = time.perf_counter_ns()
-        ranking = await snapshot.examples.rank(text)
+        ranking = await snapshot.examples.rank(incoming.text)
         if ranking is None or not ranking.in_scope:
             return Guess()
-        thresholds = snapshot.config.policies.thresholds
-        accept = ranking.accept if thresholds.accept is None else thresholds.accept
-        if ranking.score < min(accept, max(thresholds.clarify, _LIKELIER_THAN_NOT)):
-            return Guess(ranking.intents)
-        intent = next(entry for entry in snapshot.config.intents if entry.id == ranking.intents[0])
-        parameters = snapshot.rules.parameters(intent, text, {})
-        if any(declared.required and name not in parameters for name, declared in intent.parameters.items()):
-            # A model may find in the message what no pattern does.
-            return Guess(ranking.intents)
-        best = Decided("example", intent, round(ranking.score, 4), parameters, _since(started))
-        return best if ranking.score >= accept else Guess(ranking.intents, best)
+        policies = snapshot.config.policies
+        accept = ranking.accept if policies.thresholds.accept is None else policies.thresholds.accept
+        intents = {intent.id: intent for intent in snapshot.config.intents}
+        scored = zip(ranking.intents, ranking.scores, strict=True)
+        candidates = [candidate(incoming, intents[name], score, {}) for name, score in scored]
+        best = candidates[0]
+        complete = _complete(best)
+        sure = is_sure(candidates, accept, policies)
+        if sure and complete:
+            return Decided("example", best.intent, best.score, best.parameters, incoming.took_us())
+        return Guess(ranking.intents, (best,) if sure else named(candidates, policies), complete)
 
-    async def by_model(
-        self,
-        snapshot: "WorkflowSnapshot",
-        message: str,
-        context: CallContext,
-        principal: Principal,
-        guess: Guess,
-    ) -> Decided:
+    async def by_model(self, incoming: Incoming, guess: Guess) -> Decided:
         """What the ``match`` model says, else examples' best guess.
 
-        A model that fails is a decision without an intent, not an error.
+        The model sees the message alone. Where that leaves it unsure and there is a conversation, it is asked once
+        more, with the end of that. A model that fails is a decision without an intent, not an error.
         """
-        started = time.perf_counter_ns()
-        if not snapshot.config.intents:
-            return Decided("none")
+        config = incoming.snapshot.config
+        if not config.intents:
+            return Decided("none", took_us=incoming.took_us())
         try:
-            model = await self._roles.model_for(snapshot.config, "match", principal)
+            model = await self._roles.model_for(config, "match", incoming.principal)
             if model is None:
-                return guess.best or Decided("none", failure="no_model")
-            found = await self._models.match(
-                snapshot.config, message, context, principal, model, guess.likely
-            )
+                return _without_model(incoming, guess, "no_model")
+            found = await self._models.match(incoming, model, guess.likely)
         except SignalboxError as error:
-            return guess.best or Decided("none", took_us=_since(started), failure=error.problem().code)
-        accept = snapshot.config.policies.thresholds.accept
-        accepted = found.confidence >= (_DEFAULT_ACCEPT if accept is None else accept)
-        if found.intent is None or not accepted:
-            return Decided("none", None, found.confidence, {}, _since(started), found.usage)
-        # A model may invent parameters; only those that the intent declares count.
-        given = {name: found.parameters.get(name) for name in found.intent.parameters}
-        parameters = snapshot.rules.parameters(found.intent, normalise(message), given)
-        return Decided("llm", found.intent, found.confidence, parameters, _since(started), found.usage)
+            return _without_model(incoming, guess, error.problem().code)
+        decided = _judged(incoming, found, guess)
+        if decided.intent is not None:
+            return decided
+        return await self._with_conversation(incoming, model, decided, guess)
+
+    async def _with_conversation(
+        self, incoming: Incoming, model: str, alone: Decided, guess: Guess
+    ) -> Decided:
+        """The decision with the conversation in sight, where the one on the message ``alone`` is not sure."""
+        earlier = await incoming.history()
+        if not earlier:
+            return alone
+        said = next((turn.text for turn in reversed(earlier) if turn.role == "user"), "")
+        likely = await _likely(incoming, f"{said} {incoming.text}")
+        try:
+            found = await self._models.match(incoming, model, likely, earlier)
+        except SignalboxError:
+            # What is known is still worth asking about.
+            return replace(alone, took_us=incoming.took_us())
+        decided = _judged(incoming, found, guess)
+        return replace(decided, usage=(*alone.usage, *decided.usage))
 
 
-def _since(started_ns: int) -> int:
-    return (time.perf_counter_ns() - started_ns) // 1000
+def _judged(incoming: Incoming, found: LlmMatch, guess: Guess) -> Decided:
+    """A model's answer against the workflow's thresholds: an intent, candidates to ask about, or nothing."""
+    policies = incoming.snapshot.config.policies
+    accept = _DEFAULT_ACCEPT if policies.thresholds.accept is None else policies.thresholds.accept
+    # It names its choice first, though it may be as sure of another.
+    best = found.candidates[0] if found.candidates else None
+    decided = Decided(
+        "none",
+        score=best.score if best else None,
+        usage=found.usage,
+        cached=found.cached,
+        took_us=incoming.took_us(),
+    )
+    if best is None:
+        return decided
+    if is_sure(found.candidates, accept, policies):
+        return replace(decided, stage="llm", intent=best.intent, parameters=best.parameters)
+    candidates = named(found.candidates, policies)
+    if not candidates or not policies.disambiguation.enabled:
+        return decided
+    if len(candidates) == 1:
+        # It has named no other: examples may have.
+        others = [other for other in guess.candidates if other.intent.id != best.intent.id]
+        candidates = (*candidates, *others[:1])
+    return replace(decided, stage="llm", candidates=candidates)
+
+
+def _without_model(incoming: Incoming, guess: Guess, failure: str) -> Decided:
+    """What is left where no model can be asked: to ask the user, or to take the likelier than not."""
+    if not guess.candidates:
+        return Decided("none", took_us=incoming.took_us(), failure=failure)
+    policies = incoming.snapshot.config.policies
+    best = guess.candidates[0]
+    decided = Decided("example", score=best.score, took_us=incoming.took_us())
+    if policies.disambiguation.enabled and guess.complete:
+        return replace(decided, candidates=guess.candidates)
+    # A flow asks for what the message lacks.
+    if best.score >= _LIKELIER_THAN_NOT and (guess.complete or best.intent.then.flow is not None):
+        return replace(decided, intent=best.intent, parameters=best.parameters)
+    return Decided("none", score=best.score, took_us=incoming.took_us(), failure=failure)
+
+
+async def _likely(incoming: Incoming, text: str) -> tuple[str, ...]:
+    """The intents that examples find likely for a message and the one before it."""
+    examples = incoming.snapshot.examples
+    ranking = None if examples is None else await examples.rank(text)
+    return () if ranking is None else ranking.intents
+
+
+def _complete(best: Candidate) -> bool:
+    declared = best.intent.parameters.items()
+    return all(name in best.parameters for name, parameter in declared if parameter.required)

@@ -2,9 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
+from signalbox.common.reading import read_date, read_numbers, read_yes_no
 from signalbox.common.rules import Pattern
 from signalbox.contracts.config import Parameter
 
@@ -23,11 +25,15 @@ class ParameterReader:
             for name, parameter in parameters.items()
             if parameter.pattern is not None
         }
+        dates = [name for name, parameter in parameters.items() if parameter.type == "date"]
+        # Of two dates in a message nobody knows which is which.
+        self._date = dates[0] if len(dates) == 1 and dates[0] not in self._patterns else None
 
-    def read(self, text: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    def read(self, text: str, given: Mapping[str, Any], today: Callable[[], date]) -> dict[str, Any]:
         """Values by name: what was given, then what each parameter's own pattern finds in the text.
 
-        A value that does not have its parameter's type is left out, as if the message had none.
+        Members of an enum, and the date of an intent that has one, are found without a pattern. Relative dates
+        count from ``today``. A value that does not have its parameter's type is left out, as if the message had none.
         """
         values: dict[str, Any] = {
             name: value for name, value in given.items() if name not in self._parameters
@@ -39,14 +45,16 @@ class ParameterReader:
                 raw = found.value if found is not None else None
             if raw is None and parameter.type == "enum":
                 raw = _mentioned(parameter.values, text)
-            value = None if raw is None else coerce(raw, parameter)
+            if raw is None and name == self._date:
+                raw = text
+            value = None if raw is None else coerce(raw, parameter, today)
             if value is not None:
                 values[name] = value
         return values
 
 
-def coerce(raw: Any, parameter: Parameter) -> Any:
-    """``raw`` in the parameter's type, or None when it is not of it."""
+def coerce(raw: Any, parameter: Parameter, today: Callable[[], date]) -> Any:
+    """``raw`` in the parameter's type, or None when it is not of it; a date as ISO 8601 has it."""
     text = str(raw).strip()
     match parameter.type:
         case "integer":
@@ -55,7 +63,10 @@ def coerce(raw: Any, parameter: Parameter) -> Any:
         case "number":
             return _number(text)
         case "boolean":
-            return {"true": True, "yes": True, "false": False, "no": False}.get(text.lower())
+            return read_yes_no(text)
+        case "date":
+            day = read_date(text, today())
+            return None if day is None else day.isoformat()
         case "enum":
             return next((value for value in parameter.values if value.lower() == text.lower()), None)
         case "list":
@@ -69,9 +80,13 @@ def coerce(raw: Any, parameter: Parameter) -> Any:
 def _number(text: str) -> float | int | None:
     """A number, whole where it is; None for what is none, or is larger than JSON readers agree on."""
     plain = text.replace(",", "")
-    if not _NUMBER.fullmatch(plain):
-        return None
-    value = float(plain)
+    if _NUMBER.fullmatch(plain):
+        value = float(plain)
+    else:
+        words = [] if any(character.isdigit() for character in text) else read_numbers(text)
+        if len(words) != 1:
+            return None
+        value = float(words[0])
     if not math.isfinite(value):
         return None
     if not value.is_integer():

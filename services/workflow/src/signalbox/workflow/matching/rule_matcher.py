@@ -1,12 +1,21 @@
 """Rules: every pattern and keyword of a snapshot in one compiled set."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from signalbox.common.record import record
 from signalbox.common.rules import CompiledRules, Rule, RuleEngine, keyword_rule
 from signalbox.contracts.config import Intent
 from signalbox.workflow.matching.parameters import ParameterReader
+
+Today = Callable[[], date]
+"""The date that relative dates in a message count from."""
+
+
+def utc_today() -> date:
+    """Today's date in UTC, where nobody says where the user is."""
+    return datetime.now(UTC).date()
 
 
 @record
@@ -47,7 +56,7 @@ class RuleMatcher:
             raise ValueError("these rules were compiled for other intents")
         self._readers: dict[str, ParameterReader] = {}
 
-    def match(self, text: str) -> RuleHit | None:
+    def match(self, text: str, today: Today = utc_today) -> RuleHit | None:
         """The intent that rules find in a normalised text, if any.
 
         Raises:
@@ -59,16 +68,18 @@ class RuleMatcher:
         winner = ids[0] if len(ids) == 1 else self._best(ids, text)
         found = self._rules.find(winner, text) if winner in self._capturing else None
         intent = self._intents[self._owners[winner]]
-        return RuleHit(intent, self.parameters(intent, text, {} if found is None else found.groups))
+        return RuleHit(intent, self.parameters(intent, text, {} if found is None else found.groups, today))
 
-    def parameters(self, intent: Intent, text: str, given: dict[str, Any]) -> dict[str, Any]:
+    def parameters(
+        self, intent: Intent, text: str, given: dict[str, Any], today: Today = utc_today
+    ) -> dict[str, Any]:
         """The parameters of an intent: those given, and those that its own patterns find in the text."""
         if not intent.parameters:
             return given
         reader = self._readers.get(intent.id)
         if reader is None:
             reader = self._readers[intent.id] = ParameterReader(intent.parameters)
-        return reader.read(text, given)
+        return reader.read(text, given, today)
 
     def _best(self, ids: list[int], text: str) -> int:
         """The rule that wins, of several that are found; they ascend, and so do their owners."""
