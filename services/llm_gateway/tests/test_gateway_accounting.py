@@ -6,7 +6,7 @@ from opentelemetry.trace import NoOpTracer
 from signalbox.contracts.identity import Principal
 from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Opening, Unlimited
-from signalbox.llm_gateway.admission.open_calls import abandoned, decode, encode
+from signalbox.llm_gateway.admission.open_calls import abandoned
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.protocol import Tokens
@@ -193,5 +193,5 @@ async def test_a_call_whose_attempt_has_no_row_is_one_that_may_have_used_all_it_
 
 def test_the_row_that_a_dead_process_leaves_holds_no_more_than_a_column():
     worst = WorstCase(Tokens(input=1000), 10**30, "USD", Tokens(), estimated_pico=5)
-    row = decode(encode(abandoned(opening_of(worst))))
+    row = abandoned(opening_of(worst))
     assert (row.cost_pico, row.held_pico) == (5, MAX_PICO)

@@ -6,7 +6,7 @@ import pytest
 from support.admission_setup import USD, Clock, FakeSpending, Setup, budget, limit, row
 
 from signalbox.common.cache import CacheUnavailable
-from signalbox.llm_gateway.admission.open_calls import GATEWAY_DIED, abandoned, decode, encode
+from signalbox.llm_gateway.admission.open_calls import GATEWAY_DIED, abandoned_by, decode, encode, opened
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.errors import BudgetExceeded, LimitExceeded, LimitsUnavailable, UnpricedModel
 from signalbox.llm_gateway.money import WorstCase
@@ -241,7 +241,7 @@ def test_a_record_survives_the_way_to_another_process():
     opening = Setup().opening(workflow_id="w")
     made = row(opening, ("d", 3, 4), ("e", 5, None))
     assert decode(encode(made)) == made
-    died = decode(encode(abandoned(opening)))
+    died = abandoned_by(opening.call_id, opened(opening))
     assert (died.error_code, died.outcome, died.estimated) == (GATEWAY_DIED, "aborted", True)
     assert (died.cost_pico, died.held_pico) == (opening.worst.cost_pico // 4, opening.worst.cost_pico)
 
@@ -254,10 +254,15 @@ async def test_of_a_call_whose_use_is_not_known_budgets_hold_all_that_it_may_hav
 
 
 def test_a_record_of_another_version_is_read_as_far_as_it_is_known():
-    record = encode(abandoned(Setup().opening())).replace(b'"tenant"', b'"later":1,"tenant"', 1)
-    assert decode(record).tenant == "default"
+    opening = Setup().opening(workflow_id="w")
+    record = encode(row(opening, ("d", 3, 4))).replace(b'"tenant"', b'"later":1,"tenant"')
+    assert decode(record) == row(opening, ("d", 3, 4))
+    began = abandoned_by("llm_1", opened(opening)[:-1] + b',"later"]')
+    assert (began.tenant, began.call_id, began.labels.workflow_id) == ("default", "llm_1", "w")
     with pytest.raises(ValueError, match="no record"):
         decode(b"{}")
+    with pytest.raises(ValueError, match="no beginning"):
+        abandoned_by("llm_1", b'["default"]')
 
 
 async def test_an_attempt_that_is_over_frees_its_slot_for_the_next_one_of_its_own_call():

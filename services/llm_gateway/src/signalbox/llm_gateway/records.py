@@ -125,6 +125,8 @@ class LedgerCall:
     come after all, replaces such a one, once."""
     held_pico: int | None = None
     """What budgets count of it instead of its cost, where it is not known what it used: all that it may have cost."""
+    lines: list[bytes] = field(init=False, default_factory=list, compare=False, repr=False)
+    """Its rows once they have been written, by ``ledger_rows``."""
 
     @property
     def key_id(self) -> str | None:

@@ -1,28 +1,13 @@
 """The ledger's SQL."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import orjson
 
 from signalbox.common.storage import Database, Dialect, Statement, Write, any_of, insert_into, listed
-from signalbox.llm_gateway.protocol import Tokens
-from signalbox.llm_gateway.records import LedgerAttempt, LedgerCall
+from signalbox.llm_gateway.ledger_rows import COUNTS, Row, lines_of
+from signalbox.llm_gateway.records import LedgerCall
 
-_TOKENS = (
-    ("input_tokens", "input"),
-    ("output_tokens", "output"),
-    ("cached_tokens", "cached"),
-    ("cache_write_tokens", "cache_write"),
-    ("cache_write_1h_tokens", "cache_write_1h"),
-    ("reasoning_tokens", "reasoning"),
-    ("audio_input_tokens", "audio_input"),
-    ("audio_output_tokens", "audio_output"),
-    ("image_input_tokens", "image_input"),
-    ("image_output_tokens", "image_output"),
-)
-"""Columns, and the field of ``Tokens`` in each."""
-
-_COUNTS = tuple(column for column, _ in _TOKENS)
 _CALL = (
     "tenant",
     "call_id",
@@ -38,7 +23,7 @@ _CALL = (
     "model_answered",
     "deployment",
     "streamed",
-    *_COUNTS,
+    *COUNTS,
     "cost_pico",
     "currency",
     "priced",
@@ -61,7 +46,7 @@ _ATTEMPT = (
     "number",
     "deployment",
     "model_answered",
-    *_COUNTS,
+    *COUNTS,
     "cost_pico",
     "currency",
     "estimated",
@@ -72,6 +57,7 @@ _ATTEMPT = (
     "created_at",
     "reaped",
 )
+_ZERO = frozenset((*COUNTS, "reaped"))
 _REPLACED = ", ".join(
     f"{name} = excluded.{name}" for name in _CALL if name not in {"tenant", "call_id", "reaped"}
 )
@@ -86,22 +72,25 @@ class _Inserts:
 
     def __init__(self, table: str, columns: tuple[str, ...], conflict: str, only: str | None = None) -> None:
         names = listed(columns)
+        # A member that a row's JSON does not have is null.
+        said = listed(f"coalesce({name}, 0)" if name in _ZERO else name for name in columns)
         parsed = f"json_populate_recordset(CAST(NULL AS {table}), CAST(:rows AS json))"
         given = f"(SELECT {', '.join(f':{name} AS {name}' for name in columns)})"
         chosen = (
-            f"INSERT INTO {table} ({names}) SELECT {names} FROM {{}} AS row WHERE {only or 'TRUE'} {conflict}"
+            f"INSERT INTO {table} ({names}) SELECT {{}} FROM {{}} AS row WHERE {only or 'TRUE'} {conflict}"
         )
-        self._all = Statement(chosen.format(parsed))
-        one = f"{insert_into(table, columns)} {conflict}" if only is None else chosen.format(given)
+        self._all = Statement(chosen.format(said, parsed))
+        one = f"{insert_into(table, columns)} {conflict}" if only is None else chosen.format(names, given)
         self._one = Statement(one)
+        self._empty: Row = {name: 0 if name in _ZERO else None for name in columns}
 
-    def of(self, rows: list[dict[str, Any]], dialect: Dialect) -> list[Write]:
-        """The writes that insert ``rows``."""
-        if not rows:
+    def of(self, lines: Sequence[bytes], dialect: Dialect) -> list[Write]:
+        """The writes that insert rows, which are JSON."""
+        if not lines:
             return []
         if dialect == "postgresql":
-            return [Write(self._all, {"rows": orjson.dumps(rows).decode()})]
-        return [Write(self._one, row) for row in rows]
+            return [Write(self._all, {"rows": f"[{b','.join(lines).decode()}]"})]
+        return [Write(self._one, self._empty | orjson.loads(line)) for line in lines]
 
 
 # A batch whose outcome was not known is written again: what is there already stays as it is. Only what a reaper wrote
@@ -150,15 +139,18 @@ class LedgerRepository:
 
         Those that are there already stay as they are; but a reaper's row is replaced by the call's own, once.
         """
-        rows = {(call.tenant, call.call_id): call for call in sorted(calls, key=_own_last)}
+        rows = {(call.tenant, call.call_id): call for call in calls}
+        if len(rows) < len(calls):
+            rows = {(call.tenant, call.call_id): call for call in sorted(calls, key=_own_last)}
         ordered = [rows[key] for key in sorted(rows)]
         dialect = self._database.dialect
-        own = [
-            _attempt_row(call, attempt) for call in ordered for attempt in call.attempts if not call.reaped
-        ]
-        reaped = [_attempt_row(call, attempt) for call in ordered for attempt in call.attempts if call.reaped]
+        lines, own, reaped = [], [], []
+        for call in ordered:
+            first, *others = lines_of(call)
+            lines.append(first)
+            (reaped if call.reaped else own).extend(others)
         await self._database.write(
-            *_CALLS.of([_call_row(call) for call in ordered], dialect),
+            *_CALLS.of(lines, dialect),
             Write(_DELETE_REPLACED_ATTEMPTS, {"call_ids": [call.call_id for call in ordered]}),
             *_ATTEMPTS.of(own, dialect),
             *_REAPED_ATTEMPTS.of(reaped, dialect),
@@ -167,63 +159,3 @@ class LedgerRepository:
 
 def _own_last(call: LedgerCall) -> bool:
     return not call.reaped
-
-
-def _call_row(call: LedgerCall) -> dict[str, Any]:
-    labels = call.labels
-    return {
-        "tenant": call.tenant,
-        "call_id": call.call_id,
-        "subject": call.subject,
-        "workflow_id": labels.workflow_id,
-        "session_id": labels.session_id,
-        "skill_id": labels.skill_id,
-        "purpose": labels.purpose,
-        "operation": call.operation,
-        "model_asked": call.model_asked,
-        "model_answered": call.model_answered,
-        "deployment": call.deployment,
-        "streamed": int(call.streamed),
-        **_token_columns(call.tokens),
-        "cost_pico": call.cost_pico,
-        "currency": call.currency,
-        "priced": int(call.priced),
-        "estimated": int(call.estimated),
-        "emulated": call.emulated,
-        "outcome": call.outcome,
-        "status": call.status,
-        "error_code": call.error_code,
-        "latency_ms": call.latency_ms,
-        "first_token_ms": call.first_token_ms,
-        "trace_id": call.trace_id,
-        "created_at": call.created_at,
-        "user_id": labels.user_id,
-        "key_id": call.key_id,
-        "reaped": int(call.reaped),
-        "cached": call.cached,
-        "held_pico": call.held_pico,
-    }
-
-
-def _attempt_row(call: LedgerCall, attempt: LedgerAttempt) -> dict[str, Any]:
-    return {
-        "tenant": call.tenant,
-        "call_id": call.call_id,
-        "number": attempt.number,
-        "deployment": attempt.deployment,
-        "model_answered": attempt.model_answered,
-        **_token_columns(attempt.tokens),
-        "cost_pico": attempt.cost_pico,
-        "currency": attempt.currency,
-        "estimated": int(attempt.estimated),
-        "outcome": attempt.outcome,
-        "status": attempt.status,
-        "error_code": attempt.error_code,
-        "latency_ms": attempt.latency_ms,
-        "created_at": call.created_at,
-        "reaped": int(call.reaped),
-    }
-
-
-def _token_columns(tokens: Tokens) -> dict[str, int]:
-    return {column: getattr(tokens, kind) for column, kind in _TOKENS}

@@ -17,7 +17,7 @@ from signalbox.llm_gateway.admission.counters import (
 )
 from signalbox.llm_gateway.admission.demands import Demand, Demands, DemandSet
 from signalbox.llm_gateway.admission.metrics import AdmissionMetrics
-from signalbox.llm_gateway.admission.open_calls import abandoned, encode
+from signalbox.llm_gateway.admission.open_calls import opened
 from signalbox.llm_gateway.admission.ports import Opening
 from signalbox.llm_gateway.admission.refusals import refusal, uncounted, unpriced
 from signalbox.llm_gateway.admission.seeding import Seeding
@@ -59,7 +59,7 @@ class LimitedAdmission:
         """See ``Admission``."""
         demands = self._demands.of(opening, self._now_ms())
         _check_price(opening, demands)
-        asking = _Asking(opening, _amounts(opening.worst), encode(abandoned(opening)))
+        asking = _Asking(opening, _amounts(opening.worst), opened(opening))
         try:
             demands = await self._reserve(asking, demands)
         except Unavailable as error:

@@ -1,34 +1,66 @@
-"""The ledger row that a call has if its process dies: as bytes, for another process to read."""
+"""What Redis keeps of a call while the ledger has not got its row: as bytes, for another process to read.
 
-from collections.abc import Callable
-from dataclasses import fields
-from operator import attrgetter
+Of an open call it is how it began, of which its row is made should its process die; of a settled one its own rows.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
+from signalbox.common.record import record
 from signalbox.llm_gateway.admission.ports import Opening
+from signalbox.llm_gateway.ledger_rows import call_of, lines_of
 from signalbox.llm_gateway.protocol import Tokens
-from signalbox.llm_gateway.records import MAX_PICO, NO_LABELS, Labels, LedgerAttempt, LedgerCall, storable
+from signalbox.llm_gateway.records import MAX_PICO, Labels, LedgerCall, storable
 
 GATEWAY_DIED = "gateway_died"
 """``error_code`` of the row of a call whose process died before it knew what was used."""
 
-Names = tuple[str, ...]
-Getter = Callable[[object], tuple[Any, ...]]
+
+@record
+class _Beginning:
+    """How a call began; the order of the fields is that of the values in Redis, to which later versions may add."""
+
+    tenant: str
+    subject: str
+    operation: str
+    model: str
+    input_tokens: int
+    output_tokens: int
+    bound_pico: int | None
+    """What it costs at most."""
+    estimated_pico: int | None
+    currency: str | None
+    created_at: int
+    trace_id: str | None
+    labels: Sequence[Any]
 
 
-def _names(kind: type, *without: str) -> Names:
-    return tuple(each.name for each in fields(kind) if each.name not in without)
+_VALUES = len(_Beginning.__dataclass_fields__)
 
 
-_CALL = _names(LedgerCall, "tokens", "labels", "attempts")
-_ATTEMPT = _names(LedgerAttempt, "tokens")
-_TOKENS, _LABELS = _names(Tokens), _names(Labels)
-_OF_CALL: Getter = attrgetter(*_CALL)
-_OF_ATTEMPT: Getter = attrgetter(*_ATTEMPT)
-_OF_TOKENS: Getter = attrgetter(*_TOKENS)
-_OF_LABELS: Getter = attrgetter(*_LABELS)
+def opened(opening: Opening) -> bytes:
+    """How a call began, to be read by ``abandoned_by``. Made for each call, so of what differs only."""
+    labels, worst = opening.labels, opening.worst
+    estimate = worst.estimate
+    return orjson.dumps(
+        (
+            opening.principal.tenant,
+            opening.principal.subject,
+            opening.operation,
+            opening.model,
+            estimate.input,
+            estimate.output,
+            # What it may cost may be more than JSON's numbers here can say.
+            None if worst.cost_pico is None else min(worst.cost_pico, MAX_PICO),
+            worst.estimated_pico,
+            worst.currency,
+            opening.created_at,
+            opening.trace_id,
+            (labels.workflow_id, labels.session_id, labels.skill_id, labels.purpose, labels.user_id),
+        )
+    )
 
 
 def abandoned(opening: Opening) -> LedgerCall:
@@ -36,22 +68,34 @@ def abandoned(opening: Opening) -> LedgerCall:
 
     Its tokens and their cost are an estimate. It may have used more, so budgets count all that it could.
     """
-    worst = opening.worst
-    bound = worst.cost_pico
+    return abandoned_by(opening.call_id, opened(opening))
+
+
+def abandoned_by(call_id: str, beginning: bytes) -> LedgerCall:
+    """The row of a call that began so, and whose process is gone.
+
+    Raises:
+        ValueError: this is no beginning of a call.
+    """
+    try:
+        began = _Beginning(*orjson.loads(beginning)[:_VALUES])
+        labels = Labels(*began.labels)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no beginning of a call: {error}") from error
     return LedgerCall(
-        tenant=opening.principal.tenant,
-        call_id=opening.call_id,
-        subject=storable(opening.principal.subject),
-        labels=opening.labels,
-        operation=opening.operation,
-        model_asked=storable(opening.model),
+        tenant=began.tenant,
+        call_id=call_id,
+        subject=storable(began.subject),
+        labels=labels,
+        operation=began.operation,
+        model_asked=storable(began.model),
         model_answered=None,
         deployment=None,
         streamed=False,
-        tokens=worst.estimate,
-        cost_pico=worst.estimated_pico,
-        currency=worst.currency,
-        priced=bound is not None,
+        tokens=Tokens(began.input_tokens, began.output_tokens),
+        cost_pico=began.estimated_pico,
+        currency=began.currency,
+        priced=began.bound_pico is not None,
         estimated=True,
         emulated=None,
         outcome="aborted",
@@ -59,66 +103,18 @@ def abandoned(opening: Opening) -> LedgerCall:
         error_code=GATEWAY_DIED,
         latency_ms=0,
         first_token_ms=None,
-        trace_id=opening.trace_id,
-        created_at=opening.created_at,
+        trace_id=began.trace_id,
+        created_at=began.created_at,
         reaped=True,
-        held_pico=None if bound is None else min(bound, MAX_PICO),
+        held_pico=began.bound_pico,
     )
 
 
 def encode(row: LedgerCall) -> bytes:
-    """The row as JSON; of tokens and labels what is said at all.
-
-    Records become mappings here: orjson takes five times as long for those with slots.
-    """
-    members = _members(row, _CALL, _OF_CALL)
-    members["tokens"] = _tokens(row.tokens)
-    members["labels"] = {} if row.labels is NO_LABELS else _members(row.labels, _LABELS, _OF_LABELS)
-    attempts = []
-    for each in row.attempts:
-        attempt = _members(each, _ATTEMPT, _OF_ATTEMPT)
-        attempt["tokens"] = _tokens(each.tokens)
-        attempts.append(attempt)
-    members["attempts"] = attempts
-    return orjson.dumps(members)
+    """The rows of a settled call."""
+    return b"\n".join(lines_of(row))
 
 
-def _members(value: object, names: Names, get: Getter) -> dict[str, Any]:
-    return dict(zip(names, get(value), strict=True))
-
-
-def _tokens(tokens: Tokens) -> dict[str, Any]:
-    if tokens.has_parts:
-        return _members(tokens, _TOKENS, _OF_TOKENS)
-    return {"input": tokens.input, "output": tokens.output}
-
-
-def decode(record: bytes) -> LedgerCall:
-    """The row of a record. What another version has written that this one does not know is left out.
-
-    Raises:
-        ValueError: it is none.
-    """
-    found = orjson.loads(record)
-    try:
-        return LedgerCall(
-            **{
-                **_known(LedgerCall, found),
-                "labels": Labels(**_known(Labels, found["labels"])),
-                "tokens": Tokens(**_known(Tokens, found["tokens"])),
-                "attempts": tuple(_attempt(each) for each in found["attempts"]),
-            }
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"this is no record of a call: {error}") from error
-
-
-def _attempt(found: dict[str, Any]) -> LedgerAttempt:
-    return LedgerAttempt(
-        **{**_known(LedgerAttempt, found), "tokens": Tokens(**_known(Tokens, found["tokens"]))}
-    )
-
-
-def _known(kind: type, found: dict[str, Any]) -> dict[str, Any]:
-    names = {each.name for each in fields(kind)}
-    return {name: value for name, value in found.items() if name in names}
+def decode(settled: bytes) -> LedgerCall:
+    """The row of a settled call. Raises ValueError for what is none."""
+    return call_of(settled.split(b"\n"))

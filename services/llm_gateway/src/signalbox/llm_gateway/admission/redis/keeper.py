@@ -5,7 +5,7 @@ import contextlib
 import logging
 
 from signalbox.common.errors import SignalboxError, Unavailable
-from signalbox.llm_gateway.admission.open_calls import decode
+from signalbox.llm_gateway.admission.open_calls import abandoned_by, decode
 from signalbox.llm_gateway.admission.processes import ProcessRegistry
 from signalbox.llm_gateway.admission.redis.counters import Abandoned, RedisCounters
 from signalbox.llm_gateway.ledger import LedgerStore, insert_each
@@ -151,7 +151,7 @@ def _row_of(call: Abandoned) -> LedgerCall | None:
         # Corrections of costs are counted as calls without a row.
         return None
     try:
-        return decode(call.row)
+        return decode(call.row) if call.state == "s" else abandoned_by(call.call_id, call.row)
     except ValueError:
         _LOG.exception("the record of a call cannot be read", extra={"call_id": call.call_id})
         return None
