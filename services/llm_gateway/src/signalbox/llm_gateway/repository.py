@@ -144,7 +144,9 @@ class LedgerRepository:
             rows = {(call.tenant, call.call_id): call for call in sorted(calls, key=_own_last)}
         ordered = [rows[key] for key in sorted(rows)]
         dialect = self._database.dialect
-        lines, own, reaped = [], [], []
+        lines: list[bytes] = []
+        own: list[bytes] = []
+        reaped: list[bytes] = []
         for call in ordered:
             first, *others = lines_of(call)
             lines.append(first)

@@ -66,10 +66,10 @@ class LimitedAdmission:
             if not demands.fails_open:
                 self._counters.give_back(opening.call_id)
                 raise uncounted() from error
-            self._metrics.uncounted.inc()
+            self._metrics.uncounted.value += 1
             self._counters.assume(opening.call_id, demands, asking.amounts, asking.record)
         else:
-            self._metrics.counted.inc()
+            self._metrics.counted.value += 1
         return LimitedTicket(self, self._counters, opening, demands, asking.amounts)
 
     def kept(self, call_ids: list[str]) -> None:

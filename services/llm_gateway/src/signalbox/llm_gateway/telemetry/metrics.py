@@ -12,11 +12,11 @@ from operator import attrgetter
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from signalbox.common.telemetry.series import Count, Spread, counters, histograms
 from signalbox.llm_gateway.protocol import Tokens
 from signalbox.llm_gateway.protocol.tokens import KINDS
 from signalbox.llm_gateway.records import LedgerAttempt, LedgerCall
 from signalbox.llm_gateway.telemetry.names import Names
-from signalbox.llm_gateway.telemetry.series import Count, Spread, counters, histograms
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 _TOKENS = tuple(4**power for power in range(14))
