@@ -8,7 +8,10 @@ import trustme
 from support.async_waiting import until
 from support.lane_server import CHAT, MAX_BODY_BYTES, ask, connected, lane_server, say
 
+from signalbox.common.auth.keys import create_key
 from signalbox.common.web.hosts import OwnHosts
+from signalbox.contracts.identity import KeyRecord, Scope
+from signalbox.llm_gateway.lane.head import KnownHead
 
 CLOSE = "Connection: close"
 
@@ -55,6 +58,78 @@ async def test_a_request_in_many_pieces_is_one():
             await asyncio.sleep(0)
         assert await client.said() == "in pieces"
         assert len(server.front.asked) == 1
+
+
+async def test_a_head_that_comes_again_is_known_by_its_bytes_and_only_whole_requests_with_it_are():
+    async with lane_server() as server, connected(server) as client:
+        for text in ("one", "x" * 2000, "", "three"):
+            client.send(say(text))
+            assert await client.said() == text
+        request = say("in two pieces")
+        client.send(request[:-5])
+        await client.writer.drain()
+        client.send(request[-5:])
+        assert await client.said() == "in two pieces"
+        client.send(say("both"), say("pipelined"))
+        assert await client.said() == "both"
+        assert (await client.said()).startswith("ordinary POST")
+        client.send(say("x" * MAX_BODY_BYTES))
+        assert (await client.said()).startswith("ordinary POST")
+        client.send(say("other", headers=["X-Request-Id: mine"]))
+        _, headers, body = await client.answer()
+        assert (body, headers["x-request-id"]) == (b"other", "mine")
+        client.send(say("same"))
+        _, headers, _ = await client.answer()
+        assert headers["x-request-id"] != "mine"
+
+
+async def test_a_head_that_comes_again_is_refused_when_its_credential_is_no_longer_good():
+    key = create_key()
+    record = KeyRecord(
+        key_id=key.key_id,
+        tenant="default",
+        name="k",
+        secret_sha256=key.secret_sha256,
+        scopes=frozenset({Scope.LLM}),
+        created_at=0,
+    )
+    async with lane_server(allow_local=False) as server, connected(server) as client:
+        request = say("x", headers=[f"Authorization: Bearer {key.key}"])
+        server.keys.replace([record])
+        for _ in range(2):
+            client.send(request)
+            assert await client.said() == "x"
+        server.keys.replace([record.model_copy(update={"revoked_at": 1})])
+        client.send(request)
+        assert (await client.said()).startswith("ordinary POST")
+        server.keys.replace([record])
+        client.send(request)
+        assert await client.said() == "x"
+
+
+@pytest.mark.parametrize(
+    ("length", "body", "found"),
+    [
+        (b"Content-Length: 12", b"x" * 12, b"x" * 12),
+        (b"Content-Length: 0", b"", b""),
+        (b"Content-Length: 5", b"x" * 12, None),
+        (b"Content-Length: 12", b"x" * 5, None),
+        (b"Content-Length: 101", b"x" * 101, None),
+        (b"Content-Length: +2", b"xx", None),
+        (b"Content-Length: 2 ", b"xx", None),
+        (b"Content-Length:  2", b"xx", None),
+        (b"Content-Length: 2\r\nX-More: y", b"xx", None),
+        (b"content-length: 2", b"xx", None),
+    ],
+)
+def test_a_known_head_differs_in_the_length_of_its_body_only(length, body, found):
+    head = KnownHead.of(b"POST / HTTP/1.1\r\nContent-Length: 7\r\nHost: a\r\n\r\n1234567")
+    assert head.body_of(b"POST / HTTP/1.1\r\n" + length + b"\r\nHost: a\r\n\r\n" + body, 100) == found
+
+
+def test_a_head_without_a_plain_length_is_not_known_again():
+    assert KnownHead.of(b"POST / HTTP/1.1\r\nContent-Length :7\r\n\r\n1234567") is None
+    assert KnownHead.of(b"POST / HTTP/1.1\r\n\r\n\r\nContent-Length: 7\r\n") is None
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ async def ordinary(scope, receive, send):
 class LaneServer:
     """A running lane; ``front`` is what it asks."""
 
-    def __init__(self, port, front, metrics, tracing, server):
+    def __init__(self, port, front, metrics, tracing, server, keys):
+        self.keys = keys
         self.port, self.front, self.tracing, self.server = port, front, tracing, server
         self._metrics = metrics
 
@@ -129,7 +130,7 @@ async def lane_server(*, hosts=None, tls=None, drain_s=5, allow_local=True, keep
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await until(lambda: server.started)
-        yield LaneServer(listener.getsockname()[1], front, metrics, tracing, server)
+        yield LaneServer(listener.getsockname()[1], front, metrics, tracing, server, authenticator.keys)
     finally:
         server.should_exit = True
         await serving

@@ -14,7 +14,7 @@ from signalbox.common.context import (
     enter_request,
 )
 from signalbox.common.errors import DeadlineExceeded
-from signalbox.common.ids import new_id, now_ms
+from signalbox.common.ids import label_id, new_id, now_ms
 
 
 def test_a_deadline_counts_down_and_is_never_negative(monkeypatch):
@@ -53,13 +53,14 @@ async def test_a_request_is_known_to_its_own_tasks_and_no_others():
     assert current_request() is None
 
 
-def test_ids_are_uuids_of_version_7_that_sort_by_time(monkeypatch):
+@pytest.mark.parametrize("make", [new_id, label_id])
+def test_ids_are_uuids_of_version_7_that_sort_by_time(monkeypatch, make):
     from signalbox.common import ids
 
     made = []
     for millis in range(1_700_000_000_000, 1_700_000_000_300):
         monkeypatch.setattr(ids.time, "time_ns", lambda now=millis: now * 1_000_000 + 999)
-        made.append(new_id("turn"))
+        made.append(make("turn"))
     assert made == sorted(made)
     for number, name in enumerate(made):
         parsed = uuid.UUID(name.removeprefix("turn_"))
@@ -67,9 +68,10 @@ def test_ids_are_uuids_of_version_7_that_sort_by_time(monkeypatch):
         assert parsed.int >> 80 == 1_700_000_000_000 + number
 
 
-def test_ids_of_one_moment_differ(monkeypatch):
+@pytest.mark.parametrize("make", [new_id, label_id])
+def test_ids_of_one_moment_differ(monkeypatch, make):
     from signalbox.common import ids
 
     monkeypatch.setattr(ids.time, "time_ns", lambda: 1_700_000_000_000_000_000)
-    assert len({new_id("x") for _ in range(1000)}) == 1000
+    assert len({make("x") for _ in range(1000)}) == 1000
     assert now_ms() == 1_700_000_000_000

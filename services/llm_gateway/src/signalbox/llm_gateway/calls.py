@@ -5,7 +5,7 @@ from typing import cast
 
 from opentelemetry import trace
 
-from signalbox.common.ids import new_id, now_ms
+from signalbox.common.ids import label_id, now_ms
 from signalbox.common.telemetry import current_trace_id
 from signalbox.llm_gateway.accounting import CallAccount
 from signalbox.llm_gateway.admission import Admission, Opening
@@ -78,7 +78,7 @@ class ModelCalls:
         )
         candidates = [(deployment, await self._prices.terms(deployment)) for deployment in plan.deployments]
         opening = Opening(
-            call_id=new_id("llm"),
+            call_id=label_id("llm"),
             principal=caller.principal,
             labels=_labels(caller, body),
             operation=operation,

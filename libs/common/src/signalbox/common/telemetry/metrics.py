@@ -15,7 +15,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 
 class Metrics(Collector):
-    """The registry of one service, and the metrics that every service has, added up by the event loop's thread alone."""
+    """The registry of one service, and the metrics that every service has: added up by one thread, the event loop's."""
 
     def __init__(self, service: str) -> None:
         self.service = service

@@ -4,8 +4,8 @@ Without an exporter no span is recorded, but every request still has a trace id,
 ``traceparent`` (W3C Trace Context), logged, and stored with the turn.
 """
 
-import os
 from collections.abc import Mapping, MutableMapping, Sequence
+from random import getrandbits
 from typing import TYPE_CHECKING, Self
 
 from opentelemetry import trace
@@ -85,7 +85,8 @@ def unrecorded_trace_id(headers: Mapping[str, str]) -> str:
         carried = trace.get_current_span(extract_context(headers)).get_span_context()
         if carried.is_valid:
             return format_trace_id(carried.trace_id)
-    return os.urandom(16).hex()
+    # As OpenTelemetry's own generator makes them; the lowest bit keeps it from being the invalid one.
+    return f"{getrandbits(128) | 1:032x}"
 
 
 def current_trace_id() -> str | None:

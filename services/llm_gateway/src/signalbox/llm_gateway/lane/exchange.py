@@ -86,8 +86,8 @@ class Exchange(RequestResponseCycle):
         self.pieces: list[bytes] = []
         """Of the request's body."""
         self._answering = answering
-        self._path = path
-        self._passed = passed
+        self.path = path
+        self.passed = passed
         self._server_headers = default_headers
         self._started = time.perf_counter()
         self._status = _CLIENT_LEFT
@@ -119,14 +119,14 @@ class Exchange(RequestResponseCycle):
             self._task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
-        context = request_context(self._passed.headers)
+        context = request_context(self.passed.headers)
         enter_request(context)
         self._request_id = context.request_id
         try:
             if self._answering.records:
                 await self._answer_traced()
             else:
-                context.trace_id = unrecorded_trace_id(self._passed.headers)
+                context.trace_id = unrecorded_trace_id(self.passed.headers)
                 await self._answer()
         except asyncio.CancelledError:
             self._cancelled()
@@ -134,13 +134,13 @@ class Exchange(RequestResponseCycle):
             _LOG.exception("unhandled error")
             self._break_off(internal_error())
         finally:
-            self._answering.metrics[self._path].observe(self._status, time.perf_counter() - self._started)
+            self._answering.metrics[self.path].observe(self._status, time.perf_counter() - self._started)
             if self._task is not None:
                 self._tasks.discard(self._task)
 
     async def _answer_traced(self) -> None:
-        path = self._path.decode("ascii")
-        with server_span(self._answering.tracer, "POST", self._passed.headers) as span:
+        path = self.path.decode("ascii")
+        with server_span(self._answering.tracer, "POST", self.passed.headers) as span:
             try:
                 await self._answer()
             finally:
@@ -150,7 +150,7 @@ class Exchange(RequestResponseCycle):
         # Kept no longer than the call needs it: the connection keeps its last exchange.
         pieces, self.pieces = self.pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        request = ModelRequest(ROUTES[self._path], self._passed.principal, self._passed.headers, body)
+        request = ModelRequest(ROUTES[self.path], self.passed.principal, self.passed.headers, body)
         response = await self._answering.front.answer(request)
         if isinstance(response.body, bytes):
             self._send(response, response.body)

@@ -26,7 +26,7 @@ class Gate:
 
     def __init__(self, authenticator: Authenticator, max_body_bytes: int, hosts: OwnHosts | None) -> None:
         self._authenticator = authenticator
-        self._max_body_bytes = max_body_bytes
+        self.max_body_bytes = max_body_bytes
         self._hosts = hosts
 
     def pass_on(self, raw: RawHeaders) -> Passed | None:
@@ -34,16 +34,22 @@ class Gate:
         # Of headers that come twice the first counts, as it does everywhere else.
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(raw)}
         length = whole_number(headers.get("content-length"))
-        if length is None or length > self._max_body_bytes:
+        if length is None or length > self.max_body_bytes:
             return None
         if names.TIMEOUT_MS in headers and whole_number(headers[names.TIMEOUT_MS]) is None:
             return None
         if self._hosts is not None and self._hosts.stranger(headers.get("host", "")) is not None:
             return None
+        return self._admitted(headers)
+
+    def pass_again(self, passed: Passed) -> Passed | None:
+        """A head that differs from one which has passed in the length of its body only; credentials come to an end."""
+        return self._admitted(passed.headers)
+
+    def _admitted(self, headers: Mapping[str, str]) -> Passed | None:
         try:
             principal = self._authenticator.authenticate(headers)
         except Unauthenticated:
             return None
-        if not (principal.may(Scope.LLM) or principal.may(Scope.SERVICE)):
-            return None
-        return Passed(principal, headers)
+        scopes = principal.scopes
+        return Passed(principal, headers) if Scope.LLM in scopes or Scope.SERVICE in scopes else None

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from signalbox.llm_gateway.lane.exchange import ROUTES, Answering, Exchange
-from signalbox.llm_gateway.lane.gate import Gate
+from signalbox.llm_gateway.lane.gate import Gate, Passed
+from signalbox.llm_gateway.lane.head import KnownHead
 
 _BUSY = math.inf
 _CLOCK_S = 0.001
@@ -26,9 +27,37 @@ class LaneProtocol(HttpToolsProtocol):
         self._incoming = False
         """Whether the request that is being read is the lane's."""
         self._idle_until = _BUSY
+        self._between = True
+        """Whether nothing of a request has come that is not whole yet."""
+        self._known: tuple[KnownHead, bytes, Passed] | None = None
+        """The last head of the lane's whose request came in one piece, its path, and what the gate made of it."""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came. What begins with the head of the request before need not be read again to be known."""
+        known = self._known
+        if known is not None and self._between and not self._is_answering:
+            head, path, passed = known
+            body = head.body_of(data, self.gate.max_body_bytes)
+            again = None if body is None else self.gate.pass_again(passed)
+            if body is not None and again is not None:
+                self._idle_until = _BUSY
+                self.cycle = self._exchange = exchange = self._made(path, again, keep_alive=True)
+                exchange.pieces.append(body)
+                exchange.begin(self.loop, self.transport, self.tasks, self.on_response_complete)
+                return
+        begins, before = self._between, self._exchange
+        super().data_received(data)
+        self._learn(data, None if self._exchange is before or not begins else self._exchange)
+
+    def _learn(self, data: bytes, exchange: Exchange | None) -> None:
+        """Remember the head of ``exchange``, if all of it was in ``data``."""
+        if self._between and exchange is not None:
+            head_of = KnownHead.of(data) if exchange.keep_alive else None
+            self._known = None if head_of is None else (head_of, exchange.path, exchange.passed)
 
     def on_message_begin(self) -> None:
         """A request begins; its scope is made when it is known to need one."""
+        self._between = False
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -55,6 +84,7 @@ class LaneProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        self._between = True
         exchange = self._exchange
         if self._incoming and exchange is not None:
             self._incoming = False
@@ -128,11 +158,8 @@ class LaneProtocol(HttpToolsProtocol):
         passed = self.gate.pass_on(self.headers)
         if passed is None:
             return None
-        return Exchange(
-            self.answering,
-            path,
-            passed,
-            self.flow,
-            self.server_state.default_headers,
-            keep_alive=parser.should_keep_alive(),
-        )
+        return self._made(path, passed, keep_alive=parser.should_keep_alive())
+
+    def _made(self, path: bytes, passed: Passed, *, keep_alive: bool) -> Exchange:
+        more = self.server_state.default_headers
+        return Exchange(self.answering, path, passed, self.flow, more, keep_alive=keep_alive)
