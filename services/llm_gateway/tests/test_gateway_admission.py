@@ -6,7 +6,14 @@ import pytest
 from support.admission_setup import USD, Clock, FakeSpending, Setup, budget, limit, row
 
 from signalbox.common.cache import CacheUnavailable
-from signalbox.llm_gateway.admission.open_calls import GATEWAY_DIED, abandoned_by, decode, encode, opened
+from signalbox.llm_gateway.admission.open_calls import (
+    GATEWAY_DIED,
+    abandoned,
+    abandoned_by,
+    decode,
+    encode,
+    opened,
+)
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.errors import BudgetExceeded, LimitExceeded, LimitsUnavailable, UnpricedModel
 from signalbox.llm_gateway.money import WorstCase
