@@ -4,12 +4,16 @@ import asyncio
 from dataclasses import replace
 
 import pytest
-from support.workflow_records import KEY, NOW, message, rows, task
+from support.workflow_records import KEY, NOW, after, message, new_session, rows, running, task, turn
 
-from signalbox.common.storage import DuplicateKey
-from signalbox.workflow.background_repository import SqlOutboxStore, SqlTaskStore, insert_outbox
+from signalbox.common.storage import DuplicateKey, PreconditionFailed
+from signalbox.workflow.background.outbox_repository import SqlOutboxStore, insert_outbox
+from signalbox.workflow.background.records import HELD, TaskName
+from signalbox.workflow.background.task_repository import SqlTaskStore
 from signalbox.workflow.records import IdempotencyRecord
-from signalbox.workflow.repository import SqlIdempotencyStore
+from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
+
+TASK1 = TaskName("acme", "task1")
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +36,10 @@ def outbox(database):
     return SqlOutboxStore(database)
 
 
+async def claim(tasks, owner="w", now=NOW, stale_before=NOW - 9, name=TASK1):
+    return await tasks.claim(name, owner, now, stale_before, now + 500)
+
+
 async def test_a_task_comes_back_as_it_was_with_the_answer_to_its_request(tasks, keys):
     stored = task(webhook='{"url": "http://x"}')
     await tasks.add(stored, IdempotencyRecord(KEY, "h", "task1", '{"task_id": "task1"}', NOW))
@@ -45,37 +53,127 @@ async def test_a_task_comes_back_as_it_was_with_the_answer_to_its_request(tasks,
 
 async def test_one_of_many_workers_gets_a_task(tasks):
     await tasks.add(task())
-    claims = await asyncio.gather(*(tasks.claim("acme", "task1", f"w{n}", NOW, NOW - 9) for n in range(10)))
-    [claimed] = [claim for claim in claims if claim is not None]
+    claims = await asyncio.gather(*(claim(tasks, f"w{n}") for n in range(10)))
+    [claimed] = [found for found in claims if found is not None]
     assert (claimed.status, claimed.attempt, claimed.heartbeat_at) == ("running", 1, NOW)
-    assert await tasks.claim("rival", "task1", "w", NOW, NOW + 99) is None
-    assert await tasks.claim("acme", "task9", "w", NOW, NOW) is None
+    assert claimed.due_at == NOW + 500
+    assert await claim(tasks, stale_before=NOW + 99, name=TaskName("rival", "task1")) is None
+    assert await claim(tasks, name=TaskName("acme", "task9")) is None
 
 
 async def test_a_task_whose_worker_fell_silent_is_taken_over_and_finished_once(tasks, database):
     await tasks.add(task())
-    first = await tasks.claim("acme", "task1", "w1", NOW, NOW - 9)
-    assert await tasks.heartbeat(first, NOW + 50)
-    assert await tasks.claim("acme", "task1", "w2", NOW + 60, NOW + 50) is None
-    assert await tasks.due(NOW + 60, NOW + 50, 10) == []
-    assert [found.task_id for found in await tasks.due(NOW + 60, NOW + 51, 10)] == ["task1"]
-    second = await tasks.claim("acme", "task1", "w2", NOW + 60, NOW + 51)
+    first = await claim(tasks, "w1")
+    assert (await tasks.heartbeat(first, NOW + 50)).heartbeat_at == NOW + 50
+    assert await claim(tasks, "w2", NOW + 60, NOW + 50) is None
+    second = await claim(tasks, "w2", NOW + 60, NOW + 51)
     assert (second.attempt, second.owner) == (2, "w2")
-    assert not await tasks.heartbeat(first, NOW + 70)
+    assert await tasks.heartbeat(first, NOW + 70) is None
+    assert not await tasks.give_back(first, NOW + 70)
     assert not await tasks.finish(first, "success", "late", NOW + 70, [message(1)])
     assert await tasks.finish(second, "success", "result", NOW + 80, [message(2)])
     assert not await tasks.finish(second, "failed", "again", NOW + 90, [message(3)])
     done = await tasks.task("acme", "task1")
     assert (done.status, done.result, done.finished_at) == ("success", "result", NOW + 80)
     assert [row["message_id"] for row in await rows(database, "outbox")] == ["m2"]
-    assert await tasks.claim("acme", "task1", "w3", NOW + 99, NOW + 99) is None
+    assert await claim(tasks, "w3", NOW + 99, NOW + 99) is None
 
 
-async def test_due_tasks_come_oldest_first_and_only_when_due(tasks):
-    for number, due_at in ((1, NOW + 20), (2, NOW + 10), (3, NOW + 30), (4, NOW + 99)):
-        await tasks.add(task(number, due_at=due_at))
-    assert [found.task_id for found in await tasks.due(NOW + 30, NOW, 10)] == ["task2", "task1", "task3"]
-    assert [found.task_id for found in await tasks.due(NOW + 30, NOW, 1)] == ["task2"]
+async def test_what_a_dead_attempt_left_of_its_turn_is_removed_by_the_next(tasks, database):
+    sessions = SqlSessionStore(database)
+    await tasks.add(task(task_id="task_7"))
+    left = running(turn_id="turn_7")
+    await sessions.begin(new_session(), left)
+    await claim(tasks, "w1", name=TaskName("acme", "task_7"))
+    assert [row["turn_id"] for row in await rows(database, "turns")] == []
+    session = await sessions.load("acme", "s1")
+    await sessions.begin(session, left)
+    assert await claim(tasks, "w2", NOW + 5, NOW, name=TaskName("acme", "task_7")) is None
+    assert len(await rows(database, "turns")) == 1, "a claim that fails removes the turn of who has the task"
+    await sessions.commit(session, after(session), turn(turn_id="turn_7"), begun=True)
+    await claim(tasks, "w2", NOW + 5, NOW + 1, name=TaskName("acme", "task_7"))
+    assert [row["status"] for row in await rows(database, "turns")] == ["committed"]
+
+
+async def test_a_task_ends_with_its_turn_or_neither_does(tasks, database):
+    sessions = SqlSessionStore(database)
+    await tasks.add(task(task_id="task_7"))
+    name = TaskName("acme", "task_7")
+    first = await claim(tasks, "w1", name=name)
+    second = await claim(tasks, "w2", NOW + 60, NOW + 51, name=name)
+    session = new_session()
+
+    async def commit(attempt):
+        ending = tasks.finishing(attempt, "success", "{}", NOW + 70, [message(attempt.attempt)])
+        await sessions.commit(session, after(session), turn(turn_id="turn_7"), begun=False, further=ending)
+
+    with pytest.raises(PreconditionFailed):
+        await commit(first)
+    assert (await rows(database, "turns"), await rows(database, "outbox")) == ([], [])
+    await commit(second)
+    assert (await tasks.task(*name)).status == "success"
+    assert [row["message_id"] for row in await rows(database, "outbox")] == ["m2"]
+
+
+async def test_a_task_that_is_given_back_is_anybodys(tasks):
+    await tasks.add(task())
+    first = await claim(tasks, "w1")
+    assert await tasks.give_back(first, NOW + 5)
+    assert await tasks.heartbeat(first, NOW + 6) is None
+    assert (await claim(tasks, "w2", NOW + 6)).attempt == 2
+
+
+async def test_cancelling_ends_a_pending_task_and_asks_the_worker_of_a_running_one(tasks, database):
+    await tasks.add(task(1))
+    await tasks.add(task(2))
+    ended = await tasks.cancel("acme", "task1", NOW + 1, [message(1)])
+    assert (ended.status, ended.finished_at) == ("cancelled", NOW + 1)
+    assert await tasks.cancel("acme", "task1", NOW + 2, [message(2)]) is None
+    assert not await tasks.request_cancel("acme", "task1", NOW + 2)
+    held = await claim(tasks, name=TaskName("acme", "task2"))
+    assert await tasks.cancel("acme", "task2", NOW + 3, [message(3)]) is None
+    assert await tasks.request_cancel("acme", "task2", NOW + 3)
+    assert (await tasks.heartbeat(held, NOW + 4)).cancel_at == NOW + 3
+    assert [row["message_id"] for row in await rows(database, "outbox")] == ["m1"]
+
+
+async def test_due_tasks_are_each_taken_by_one_and_less_often_the_longer_they_wait(tasks):
+    for number in range(1, 41):
+        await tasks.add(task(number, due_at=NOW + number))
+    await tasks.add(task(99, due_at=HELD + 1))
+    taken = await asyncio.gather(*(tasks.take_due(NOW + 40, NOW, 100, 5) for _ in range(10)))
+    names = [name for found in taken for name in found]
+    assert len(names) == len(set(names)) == 40
+    assert await tasks.take_due(NOW + 139, NOW, 100, 50) == []
+    assert len(await tasks.take_due(NOW + 140, NOW, 100, 50)) == 40
+    assert len(await tasks.take_due(NOW + 1000, NOW, 100, 50)) == 40
+    assert await tasks.take_due(NOW + 1499, NOW, 100, 50) == []
+    assert len(await tasks.take_due(NOW + 1500, NOW, 100, 50)) == 40
+
+
+async def test_a_running_task_is_due_when_its_worker_fell_silent(tasks):
+    await tasks.add(task())
+    held = await claim(tasks)
+    assert await tasks.take_due(NOW + 600, NOW, 100, 10) == []
+    assert await tasks.take_due(NOW + 600, NOW + 1, 100, 10) == [held.name]
+
+
+async def test_tasks_are_listed_newest_first_by_status_and_page(tasks):
+    for number in range(1, 6):
+        await tasks.add(task(number, schedule_id="sched1" if number % 2 else None))
+    await tasks.add(task(7, subject="key:2"))
+    await tasks.add(task(8, tenant="rival"))
+    await claim(tasks, name=TaskName("acme", "task2"))
+
+    async def listed(**more):
+        asked = {"status": None, "schedule_id": None, "before": None, "limit": 10, **more}
+        return [int(found.task_id[4:]) for found in await tasks.of_subject("acme", "key:1", **asked)]
+
+    assert await listed() == [5, 4, 3, 2, 1]
+    assert await listed(limit=2) == [5, 4]
+    assert await listed(limit=2, before="task4") == [3, 2]
+    assert await listed(status="running") == [2]
+    assert await listed(status="pending", schedule_id="sched1") == [5, 3, 1]
 
 
 async def store(database, *messages):
@@ -122,3 +220,31 @@ async def test_a_message_comes_back_unless_it_is_settled(database, outbox):
     [dead] = [row for row in await rows(database, "outbox") if row["message_id"] == "m3"]
     assert (dead["status"], dead["last_error"], dead["finished_at"]) == ("dead", "gone", NOW + 120)
     assert [e.message_id for e in await outbox.take_due(NOW + 9000, NOW + 9999, 10)] == ["m2"]
+
+
+async def test_messages_are_listed_newest_first_by_status_and_page(database, outbox):
+    await store(
+        database, *(message(n) for n in range(1, 5)), message(5, status="dead"), message(6, tenant="rival")
+    )
+
+    async def listed(**more):
+        return [
+            entry.message_id
+            for entry in await outbox.listed("acme", **{"status": None, "before": None, "limit": 9, **more})
+        ]
+
+    assert await listed() == ["m5", "m4", "m3", "m2", "m1"]
+    assert await listed(before="m4", limit=2) == ["m3", "m2"]
+    assert await listed(status="dead") == ["m5"]
+
+
+async def test_only_a_message_that_was_given_up_is_replayed(database, outbox):
+    dead = message(1, status="dead", attempt=9, last_error="gone", finished_at=NOW)
+    await store(database, dead, message(2))
+    assert await outbox.replay("rival", "m1", NOW + 5) is None
+    assert await outbox.replay("acme", "m2", NOW + 5) is None
+    replayed = await outbox.replay("acme", "m1", NOW + 5)
+    assert (replayed.status, replayed.attempt, replayed.due_at) == ("pending", 0, NOW + 5)
+    assert await outbox.message("acme", "m1") == replayed
+    assert await outbox.replay("acme", "m1", NOW + 6) is None
+    assert {entry.message_id for entry in await outbox.take_due(NOW + 5, NOW + 99, 9)} == {"m1", "m2"}

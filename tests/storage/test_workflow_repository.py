@@ -8,7 +8,7 @@ from support.workflow_records import KEY, NOW, after, message, new_session, rows
 
 from signalbox.common.storage import DuplicateKey, PreconditionFailed
 from signalbox.contracts.work import FlowState
-from signalbox.workflow.background_repository import SqlTaskStore
+from signalbox.workflow.background.task_repository import SqlTaskStore
 from signalbox.workflow.records import IdempotencyRecord, SessionState, TurnRecord
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 

@@ -65,6 +65,42 @@ TURN = {
     "committed_at": (int, None),
 }
 
+TASK_STATUSES = frozenset({"pending", "running", "success", "failed", "cancelled"})
+
+TASK_ACCEPTED = {"task_id": str, "status": frozenset({"pending"}), "session_id": str}
+
+TASK = {
+    "task_id": str,
+    "session_id": str,
+    "status": TASK_STATUSES,
+    "result": (dict, None),
+    "error": (dict, None),
+    "created_at": int,
+    "finished_at": (int, None),
+}
+
+BATCH = {
+    "batch_id": str,
+    "status": frozenset({"running", "finished"}),
+    "total": int,
+    "progress": {"pending": int, "running": int, "success": int, "failed": int, "cancelled": int},
+    "created_at": int,
+    "finished_at": (int, None),
+}
+
+SCHEDULE = {
+    "schedule_id": str,
+    "name": str,
+    "cron": str,
+    "timezone": str,
+    "message": str,
+    "status": frozenset({"active", "paused"}),
+    "next_run_at": (int, None),
+    "last_run_at": (int, None),
+    "last_task_id": (str, None),
+    "created_at": int,
+}
+
 HEALTH = {"status": frozenset({"healthy"}), "config_hash": str, "sessions_count": int}
 
 PROBLEM = {

@@ -41,6 +41,8 @@ OPERATOR_SCOPES = (
 )
 TENANTS = ("acme", "globex")
 READY_S = 90.0
+WEBHOOK_SECRET = "whsec_c2lnbmFsYm94LXRlc3RzLXNpZ24td2ViaG9va3M="
+"""What the first tenant's webhooks are signed with, as the secret ``webhook``."""
 
 T = TypeVar("T")
 
@@ -272,6 +274,7 @@ def _give_shop_token(local: LocalSystem, vault: Path) -> None:
     """The first tenant's secret; the environment has it for the default tenant only."""
     vault.mkdir(parents=True, mode=0o700)
     (vault / "shop-token").write_text(_shop_token(local))
+    (vault / "webhook").write_text(WEBHOOK_SECRET)
 
 
 def _shop_token(local: LocalSystem) -> str:

@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from signalbox.common.storage import Database, Statement
-from signalbox.workflow.records import IdempotencyKey, OutboxMessage, Session, TaskRecord, TurnRecord
+from signalbox.workflow.background.records import OutboxMessage, TaskRecord
+from signalbox.workflow.records import IdempotencyKey, Session, TurnRecord
 
 NOW = 1_728_043_200_000
 KEY = IdempotencyKey("acme", "key:1", "query", "k1")

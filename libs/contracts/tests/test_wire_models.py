@@ -6,12 +6,13 @@ import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 import signalbox.contracts
+from signalbox.contracts.background import AsyncQueryRequest, TaskView
 from signalbox.contracts.base import ConfigModel, PublicRequest, WireModel
 from signalbox.contracts.documentation import DocumentedModel, field_docstrings
 from signalbox.contracts.events import NumberedEvent, TurnEvent
 from signalbox.contracts.identity import KeyRecord, Scope
 from signalbox.contracts.problem import Problem
-from signalbox.contracts.query import AsyncQueryRequest, QueryReply, QueryRequest, TaskView
+from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.contracts.work import FlowState, Frame
 
 REPLY = {"session_id": "s", "message": "Hi", "status": "success", "turn_id": "t", "agent_id": "shop"}

@@ -13,9 +13,9 @@ from support.workflow_stage import CONFIG, RIVAL, rows_of
 from signalbox.common.secrets import ChainedSecrets, EnvironmentSecrets
 from signalbox.common.transport import OutboundResponse, OutboundTimeout
 from signalbox.workflow.background import webhooks
+from signalbox.workflow.background.outbox_repository import SqlOutboxStore, insert_outbox
+from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.background.webhooks import WebhookSender, sign
-from signalbox.workflow.background_repository import SqlOutboxStore, insert_outbox
-from signalbox.workflow.records import OutboxMessage
 
 SECRET = "whsec_" + base64.b64encode(b"a-key-of-thirty-two-bytes-------").decode()
 NOW = 1_700_000_000_000

@@ -1,4 +1,4 @@
-"""The services shape on one machine: PostgreSQL, Redis, six services as processes, Traefik before them."""
+"""The services shape on one machine: PostgreSQL, Redis, six services and workers as processes, Traefik before them."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ _SECRET_FILE = "service-secret"  # noqa: S105 - a file name
 
 
 class ServicesStack(LocalSystem):
-    """The six services behind Traefik on PostgreSQL and Redis.
+    """The six services behind Traefik on PostgreSQL and Redis, with workers of background tasks.
 
-    ``replicas`` says how many processes a service has (one by default); callers reach all of them, through
+    ``workers`` is the number of those. ``replicas`` says how many processes a service has (one by default); callers reach all of them, through
     Traefik or by the comma-separated URLs in the environment. ``service_env`` adds to the environment of one
     service. ``postgres`` and ``redis`` are servers that run already and stay running: the stack takes a
     database of its own on the first, and the second must not be shared by stacks that run at the same time.
@@ -40,6 +40,7 @@ class ServicesStack(LocalSystem):
         *,
         edge_port: int | None = None,
         replicas: Mapping[str, int] | None = None,
+        workers: int = 1,
         env: Mapping[str, str] | None = None,
         service_env: Mapping[str, Mapping[str, str]] | None = None,
         postgres: PostgresServer | None = None,
@@ -62,7 +63,9 @@ class ServicesStack(LocalSystem):
         self._service_env = {name: dict(values) for name, values in (service_env or {}).items()}
         counts = {name: (replicas or {}).get(name, 1) for name in SERVICES}
         self._ports = {name: [free_port() for _ in range(count)] for name, count in counts.items()}
+        self._worker_ports = [free_port() for _ in range(workers)]
         self._processes: dict[str, list[ManagedProcess]] = {}
+        self._workers: list[ManagedProcess] = []
         self.traefik = TraefikServer(
             {name: self.service_urls(name) for name in ROUTED_SERVICES}, port=edge_port
         )
@@ -86,9 +89,18 @@ class ServicesStack(LocalSystem):
         """The process of one replica of the service ``name``, to restart, kill or freeze it."""
         return self._processes[name][index]
 
+    def worker(self, index: int = 0) -> ManagedProcess:
+        """The process of one worker, to restart, kill or freeze it."""
+        return self._workers[index]
+
+    @property
+    def workers(self) -> list[ManagedProcess]:
+        """The processes of all workers."""
+        return list(self._workers)
+
     def processes(self) -> dict[str, ManagedProcess]:
-        """Every process of the running stack by its name: ``workflow-0``, ``postgres``, ``traefik``."""
-        found = {process.name: process for group in self._processes.values() for process in group}
+        """Every process of the running stack by its name: ``workflow-0``, ``worker-0``, ``postgres``, ``traefik``."""
+        found = {process.name: process for process in self._ours()}
         found |= {companion.process.name: companion.process for companion in self._companions()}
         found["traefik"] = self.traefik.process
         for name, server in (("postgres", self.postgres), ("redis", self.redis)):
@@ -115,7 +127,7 @@ class ServicesStack(LocalSystem):
 
     def stop(self) -> None:
         """End everything, in less than five seconds, and remove temporary data."""
-        processes = [process for group in self._processes.values() for process in group]
+        processes = self._ours()
         all_at_once(
             [
                 partial(self.traefik.stop, SERVICE_GRACE_SECONDS),
@@ -143,22 +155,38 @@ class ServicesStack(LocalSystem):
             name: [self._describe(name, index, environment) for index in range(len(ports))]
             for name, ports in self._ports.items()
         }
-        processes = [process for group in self._processes.values() for process in group]
+        self._workers = [self._describe_worker(index, environment) for index in range(len(self._worker_ports))]
+        processes = self._ours()
         for process in processes:
             process.launch()
         for process in processes:
             process.wait_ready(timeout)
             self._say(f"{process.name} is ready")
 
+    def _ours(self) -> list[ManagedProcess]:
+        return [*(process for group in self._processes.values() for process in group), *self._workers]
+
     def _describe(self, name: str, index: int, environment: Mapping[str, str]) -> ManagedProcess:
-        port = self._ports[name][index]
-        data = self.directory / "data" / f"{name}-{index}"
+        more = self._service_env.get(name, {})
+        return self._process(
+            f"{name}-{index}", ["serve", name], self._ports[name][index], environment, more
+        )
+
+    def _describe_worker(self, index: int, environment: Mapping[str, str]) -> ManagedProcess:
+        # A worker is Workflow's image, with Workflow's settings.
+        more = self._service_env.get("workflow", {})
+        return self._process(f"worker-{index}", ["worker"], self._worker_ports[index], environment, more)
+
+    def _process(
+        self, name: str, command: list[str], port: int, environment: Mapping[str, str], more: Mapping[str, str]
+    ) -> ManagedProcess:
+        data = self.directory / "data" / name
         data.mkdir(parents=True, exist_ok=True)
         return ManagedProcess(
-            f"{name}-{index}",
-            signalbox_command("serve", name, "--host", HOST, "--port", str(port)),
-            log=self.logs / f"{name}-{index}.log",
-            env={**environment, "SIGNALBOX_DATA": str(data), **self._service_env.get(name, {})},
+            name,
+            signalbox_command(*command, "--host", HOST, "--port", str(port)),
+            log=self.logs / f"{name}.log",
+            env={**environment, "SIGNALBOX_DATA": str(data), **more},
             ready=answers_http(f"http://{HOST}:{port}/ready"),
         )
 
@@ -169,6 +197,7 @@ class ServicesStack(LocalSystem):
             "SIGNALBOX_DATABASE_URL": self.database_url,
             "SIGNALBOX_REDIS_URL": self.redis.url,
             "SIGNALBOX_SERVICE_SECRET": self._service_secret(),
+            "SIGNALBOX_TASK_QUEUE": "celery" if self._worker_ports else "in_process",
             "SIGNALBOX_DATA": str(self.directory / "data"),
         }
 

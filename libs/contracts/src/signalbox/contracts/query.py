@@ -1,4 +1,4 @@
-"""The public query API: messages in, replies out, and views of turns, sessions and tasks."""
+"""The public query API: messages in, replies out, and views of turns and sessions."""
 
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,6 @@ Stage = Literal["rule", "example", "llm", "flow", "choice", "none"]
 """What decided where a turn went: a rule, the classifier, a model, the open flow, a chosen option, or nothing."""
 
 TurnState = Literal["running", "committed", "failed", "cancelled"]
-TaskStatus = Literal["pending", "running", "success", "failed", "cancelled"]
 
 
 class AttachmentRef(PublicRequest):
@@ -59,19 +58,6 @@ class QueryRequest(PublicRequest):
         except PydanticSerializationError as error:
             raise ValueError("no encoding can carry what is in it (half a surrogate pair)") from error
         return metadata
-
-
-class WebhookTarget(PublicRequest):
-    """Where the result of an async query is delivered, signed per Standard Webhooks."""
-
-    url: str = Field(max_length=2000)
-    secret: str | None = None
-
-
-class AsyncQueryRequest(QueryRequest):
-    """A message whose answer is fetched, or delivered, later."""
-
-    webhook: WebhookTarget | None = None
 
 
 class Choice(WireModel):
@@ -229,25 +215,6 @@ class HumanMessageRequest(PublicRequest):
 
     role: Literal["human_agent"] = "human_agent"
     text: str = Field(min_length=1, max_length=100_000)
-
-
-class TaskAccepted(WireModel):
-    """An async query was stored and will be answered."""
-
-    task_id: str
-    status: Literal["pending"] = "pending"
-    session_id: str
-
-
-class TaskView(WireModel):
-    """An async query as it stands."""
-
-    task_id: str
-    session_id: str
-    status: TaskStatus
-    result: QueryReply | None = None
-    created_at: EpochMs
-    finished_at: EpochMs | None = None
 
 
 class WorkflowHealth(WireModel):

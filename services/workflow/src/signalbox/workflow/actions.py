@@ -11,7 +11,8 @@ from signalbox.common.record import record
 from signalbox.contracts.config import Action
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.query import QueryStatus
-from signalbox.workflow.records import OutboxMessage, SessionStatus
+from signalbox.workflow.background.records import OutboxMessage
+from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin_text
 

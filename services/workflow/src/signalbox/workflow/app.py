@@ -4,11 +4,11 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
 from typing import Literal, NamedTuple
 
 from fastapi import FastAPI
 
+from signalbox.common.auth import KeyRing
 from signalbox.common.clients import FlowsClient, GatewayClient, SkillsClient, ToolsClient
 from signalbox.common.platform import Platform
 from signalbox.common.rules import ServingEngine
@@ -17,8 +17,20 @@ from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.workflow import endpoints
 from signalbox.workflow.actions import Actions
+from signalbox.workflow.background import endpoints as background_endpoints
+from signalbox.workflow.background.batches import BatchKeeper
+from signalbox.workflow.background.celery_queue import CeleryQueue
+from signalbox.workflow.background.dead_letters import WebhookViews
+from signalbox.workflow.background.in_process import InProcessQueue
+from signalbox.workflow.background.outbox_repository import SqlOutboxStore
+from signalbox.workflow.background.runner import TaskRunner
+from signalbox.workflow.background.schedule_repository import SqlScheduleStore
+from signalbox.workflow.background.schedules import Scheduler, ScheduleService
+from signalbox.workflow.background.submitting import Submitting
+from signalbox.workflow.background.sweeper import TaskSweeper
+from signalbox.workflow.background.task_repository import SqlBatchStore, SqlTaskStore
+from signalbox.workflow.background.tasks import TaskService
 from signalbox.workflow.background.webhooks import WebhookSender
-from signalbox.workflow.background_repository import SqlOutboxStore
 from signalbox.workflow.build import Builder
 from signalbox.workflow.builders import Builders
 from signalbox.workflow.decisions import Decider
@@ -55,8 +67,21 @@ class Services(NamedTuple):
     views: SessionViews
     keeper: SessionKeeper
     running: RunningTurns
-    webhooks: WebhookSender
     timers: TimerFiring
+    background: "Background"
+
+
+class Background(NamedTuple):
+    """Work that no client waits for: what the endpoints call, and what runs beside them."""
+
+    tasks: TaskService
+    schedules: ScheduleService
+    webhooks: WebhookViews
+    runner: TaskRunner
+    queue: InProcessQueue | CeleryQueue
+    sweeper: TaskSweeper
+    scheduler: Scheduler
+    sender: WebhookSender
 
 
 def wire(
@@ -64,6 +89,7 @@ def wire(
     platform: Platform,
     follower: ConfigFollower[WorkflowSnapshot],
     metrics: Metrics,
+    keys: KeyRing,
 ) -> Services:
     """The service over what its process gives it."""
     owner = f"{_NAME}-{secrets.token_hex(4)}"
@@ -102,14 +128,15 @@ def wire(
         tracer,
         owner,
     )
-    queries = QueryService(runner, running, SqlIdempotencyStore(database), platform.cache, settings)
+    idempotency = SqlIdempotencyStore(database)
+    queries = QueryService(runner, running, idempotency, platform.cache, settings)
     return Services(
         queries=queries,
         views=SessionViews(store, keeper, queries, running, follower.feed),
         keeper=keeper,
         running=running,
-        webhooks=WebhookSender(SqlOutboxStore(database), platform.outbound, platform.secrets),
         timers=timers,
+        background=_background(settings, platform, idempotency, runner, running, keys, owner),
     )
 
 
@@ -120,6 +147,57 @@ def _matcher(
     bounds = PlanBounds(settings.plan_cache_slots, settings.plan_cache_ms)
     plans = PlanCache(platform.cache.values, bounds, PlanMetrics(metrics))
     return Matcher(LlmMatcher(gateway, plans), RoleModels(gateway))
+
+
+def _background(
+    settings: WorkflowSettings,
+    platform: Platform,
+    idempotency: SqlIdempotencyStore,
+    turns: TurnRunner,
+    running: RunningTurns,
+    keys: KeyRing,
+    owner: str,
+) -> Background:
+    """What is done without a client that waits."""
+    database = platform.database(_NAME)
+    tasks, batches, schedules = SqlTaskStore(database), SqlBatchStore(database), SqlScheduleStore(database)
+    outbox = SqlOutboxStore(database)
+    sender = WebhookSender(outbox, platform.outbound, platform.secrets)
+    by_celery = settings.task_queue == "celery"
+    queue = CeleryQueue(settings) if by_celery else InProcessQueue(settings.task_concurrency)
+    keeper = BatchKeeper(batches, queue, settings)
+    runner = TaskRunner(tasks, keeper, turns, running, keys, settings, owner)
+    submitting = Submitting(idempotency, platform.secrets)
+    return Background(
+        tasks=TaskService(tasks, batches, keeper, runner, queue, submitting, settings),
+        schedules=ScheduleService(schedules, submitting, settings),
+        webhooks=WebhookViews(outbox, sender),
+        runner=runner,
+        queue=queue,
+        sweeper=TaskSweeper(tasks, keeper, queue, settings),
+        scheduler=Scheduler(schedules, queue, settings),
+        sender=sender,
+    )
+
+
+@asynccontextmanager
+async def _working(background: Background, running: RunningTurns, seconds: float) -> AsyncIterator[None]:
+    """Work in the background while the block runs; afterwards running turns get so many seconds to end."""
+    async with AsyncExitStack() as stack:
+        background.sender.start()
+        stack.push_async_callback(background.sender.stop)
+        if isinstance(background.queue, InProcessQueue):
+            background.queue.start(background.runner.look)
+        else:
+            background.queue.start()
+        stack.push_async_callback(background.queue.stop)
+        for part in (background.sweeper, background.scheduler):
+            part.start()
+            stack.push_async_callback(part.stop)
+        stack.push_async_callback(background.runner.settle)
+        stack.push_async_callback(running.drain, seconds)
+        stack.callback(background.runner.close)
+        yield
 
 
 def _builders(settings: WorkflowSettings) -> Builders:
@@ -141,7 +219,8 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
         _NAME, settings, platform, authenticator, compiler, settings.snapshot_cache_bytes
     )
     metrics = Metrics(_NAME)
-    services = wire(settings, platform, follower, metrics)
+    services = wire(settings, platform, follower, metrics, authenticator.keys)
+    background = services.background
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -149,16 +228,19 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             if own:
                 await stack.enter_async_context(platform)
             await stack.enter_async_context(follower)
-            services.webhooks.start()
-            stack.push_async_callback(services.webhooks.stop)
             services.timers.start()
             stack.push_async_callback(services.timers.stop)
             loop = asyncio.get_running_loop()
             late = loop.call_later(_IDLE_S, loop.run_in_executor, None, compiler.load_late)
             stack.callback(late.cancel)
             stack.push_async_callback(services.keeper.drain)
-            stack.push_async_callback(services.running.drain, settings.drain_seconds)
+            await stack.enter_async_context(_working(background, services.running, settings.drain_seconds))
             yield
+
+    async def drain() -> None:
+        # What is late is cancelled while its stream may still say so.
+        background.runner.close()
+        await services.running.drain(max(0.0, settings.drain_seconds - _LAST_WORDS_S))
 
     app = create_service_app(
         ServiceParts(
@@ -168,7 +250,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             tracing=platform.tracing,
             metrics=metrics,
             authenticator=authenticator,
-            routers=[endpoints.public, endpoints.internal],
+            routers=[endpoints.public, background_endpoints.public, endpoints.internal],
             lifespan=lifespan,
             ready_checks={
                 "database": platform.database(_NAME).ping,
@@ -179,9 +261,12 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     )
     app.add_way("POST", "/api/v1/query", DirectQuery(services.queries, authenticator))
     app.state.settings = settings
-    # What is late is cancelled while its stream may still say so.
-    app.state.drain = partial(services.running.drain, max(0.0, settings.drain_seconds - _LAST_WORDS_S))
+    app.state.drain = drain
     app.state.queries = services.queries
     app.state.views = services.views
+    app.state.tasks = background.tasks
+    app.state.schedules = background.schedules
+    app.state.webhooks = background.webhooks
+    app.state.task_runner = background.runner
     app.state.builder = _builders(settings)
     return app

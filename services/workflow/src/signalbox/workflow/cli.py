@@ -60,3 +60,28 @@ def evaluate(
     except EncoderUnusable as error:
         raise EncoderMissing(str(error)) from error
     print(json.dumps(report.as_json(), ensure_ascii=False, indent=2) if as_json else as_text(report))
+
+
+@app.command()
+def worker(
+    host: Annotated[str | None, typer.Option(help="Address of the probes; default: SIGNALBOX_HOST.")] = None,
+    port: Annotated[int, typer.Option(help="Port of /live, /ready and /metrics.")] = 8007,
+) -> None:
+    """Work on async queries that replicas with SIGNALBOX_TASK_QUEUE=celery accept."""
+    import os
+    import sys
+
+    from signalbox.common.cli.serve import bind
+    from signalbox.common.telemetry import configure_logging
+    from signalbox.workflow.app import create_app
+    from signalbox.workflow.background.celery_queue import check
+    from signalbox.workflow.background.celery_worker import run_worker
+    from signalbox.workflow.settings import WorkflowSettings
+
+    if host is not None:
+        os.environ["SIGNALBOX_HOST"] = host
+    settings = WorkflowSettings(task_queue="celery")
+    check(settings)
+    configure_logging(settings.log_level)
+    listener = bind(settings.host, port)
+    sys.exit(run_worker(settings, create_app(settings), listener))

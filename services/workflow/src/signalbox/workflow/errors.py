@@ -11,6 +11,16 @@
     ├── IdempotencyInProgress 409  the same key is being answered
     ├── SessionNotFound       404
     ├── TurnNotFound          404
+    ├── TaskNotFound          404
+    ├── BatchNotFound         404
+    ├── ScheduleNotFound      404
+    ├── WebhookNotFound       404
+    ├── WebhookNotDead        409  only a webhook that was given up is replayed
+    ├── WebhookSecretMissing  422  the tenant has no such secret to sign with
+    ├── BadCron               422  no cron expression
+    ├── TooManySchedules      422
+    ├── TaskGivenUp           500  a task was begun too often
+    ├── QueueUnusable              a start with a task queue that this process cannot use
     ├── EventsGone            410  the event log has expired
     └── EncoderMissing             a start with an encoder that cannot be run
 """
@@ -120,3 +130,99 @@ class EncoderMissing(SignalboxError):
 
     code = "encoder_missing"
     title = "Encoder missing"
+
+
+class TaskNotFound(NotFound):
+    """No such task for this principal."""
+
+    code = "task_not_found"
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f"There is no task '{task_id}'.")
+
+
+class BatchNotFound(NotFound):
+    """No such batch for this principal."""
+
+    code = "batch_not_found"
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"There is no batch '{batch_id}'.")
+
+
+class ScheduleNotFound(NotFound):
+    """No such schedule for this principal."""
+
+    code = "schedule_not_found"
+
+    def __init__(self, schedule_id: str) -> None:
+        super().__init__(f"There is no schedule '{schedule_id}'.")
+
+
+class WebhookNotFound(NotFound):
+    """The tenant has no such webhook."""
+
+    code = "webhook_not_found"
+
+    def __init__(self, webhook_id: str) -> None:
+        super().__init__(f"There is no webhook '{webhook_id}'.")
+
+
+class WebhookNotDead(Conflict):
+    """The webhook was not given up: it was delivered, or will be tried."""
+
+    code = "webhook_not_dead"
+
+    def __init__(self, webhook_id: str, status: str) -> None:
+        super().__init__(f"The webhook '{webhook_id}' is {status}; only one that was given up is replayed.")
+
+
+class WebhookSecretMissing(ValidationFailed):
+    """The tenant has no secret of that name, so that nothing could be signed with it."""
+
+    code = "webhook_secret_missing"
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(
+            f"There is no {reference} to sign with; ask an operator to add it, or name another.",
+            pointer="/webhook/secret",
+        )
+
+
+class BadCron(ValidationFailed):
+    """The expression names no times."""
+
+    code = "bad_cron"
+
+    def __init__(self, cron: str, reason: str) -> None:
+        super().__init__(
+            f"'{cron}' is no schedule ({reason}); write minute, hour, day of month, month and day of week, "
+            "such as '30 9 * * 1-5'.",
+            pointer="/cron",
+        )
+
+
+class TooManySchedules(ValidationFailed):
+    """The key has as many schedules as it may have."""
+
+    code = "too_many_schedules"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"A key has at most {most} schedules; delete one first.")
+
+
+class TaskGivenUp(SignalboxError):
+    """Every worker that took the task ended before the task did."""
+
+    code = "task_given_up"
+    title = "Task given up"
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(f"The task was begun {attempts} times and never ended; it is not tried again.")
+
+
+class QueueUnusable(SignalboxError):
+    """The settings name a task queue that this process cannot use; the sentence says what to change."""
+
+    code = "queue_unusable"
+    title = "Task queue unusable"

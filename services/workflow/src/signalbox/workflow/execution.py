@@ -42,7 +42,8 @@ from signalbox.contracts.work import (
     WorkStatus,
 )
 from signalbox.workflow.actions import Actions
-from signalbox.workflow.records import OutboxMessage, SessionStatus
+from signalbox.workflow.background.records import OutboxMessage
+from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin_text
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from signalbox.common.storage import Write
+from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.records import (
     Fired,
     IdempotencyKey,
     IdempotencyRecord,
-    OutboxMessage,
     Session,
-    TaskRecord,
     TimerSet,
     TurnRecord,
 )
@@ -41,12 +41,15 @@ class SessionStore(Protocol):
         idempotency: IdempotencyKey | None = None,
         outbox: Sequence[OutboxMessage] = (),
         timers: TimerSet | Fired | None = None,
+        further: Sequence[Write] = (),
     ) -> None:
         """Write the turn, the session after it, the stored reply, outgoing messages and timers in one transaction.
 
+        ``further`` are writes of what the turn was for, such as the result of an async query.
+
         Raises:
-            PreconditionFailed: the session or the running turn was taken over, or what fired has been fired by
-                another; nothing was written.
+            PreconditionFailed: the session, the running turn or what it was for was taken over, or what fired has
+                been fired by another; nothing was written.
             DuplicateKey: another turn is running in this place; nothing was written.
         """
         ...
@@ -109,57 +112,6 @@ class IdempotencyStore(Protocol):
 
     async def prune(self, created_before: int) -> None:
         """Forget records that have served their time."""
-        ...
-
-
-class TaskStore(Protocol):
-    """Async queries."""
-
-    async def add(self, task: TaskRecord, idempotency: IdempotencyRecord | None = None) -> None:
-        """Store a task, and the reply to its request, in one transaction."""
-        ...
-
-    async def task(self, tenant: str, task_id: str) -> TaskRecord | None:
-        """A task by its id."""
-        ...
-
-    async def claim(
-        self, tenant: str, task_id: str, owner: str, now: int, stale_before: int
-    ) -> TaskRecord | None:
-        """Take a task that is pending, or whose worker's last heartbeat is older than ``stale_before``.
-
-        None when another has it or it is over.
-        """
-        ...
-
-    async def heartbeat(self, task: TaskRecord, now: int) -> bool:
-        """Say that a task's attempt is still alive; false when another has taken the task over."""
-        ...
-
-    async def finish(
-        self, task: TaskRecord, status: str, result: str, now: int, outbox: Sequence[OutboxMessage] = ()
-    ) -> bool:
-        """Write the result once; false when another attempt has taken the task over."""
-        ...
-
-    async def due(self, now: int, stale_before: int, limit: int) -> list[TaskRecord]:
-        """Tasks to look at again: pending ones that are due, running ones whose worker fell silent."""
-        ...
-
-
-class OutboxStore(Protocol):
-    """Webhooks to deliver."""
-
-    async def take_due(self, now: int, retry_at: int, limit: int) -> list[OutboxMessage]:
-        """Take messages that are due; each comes back at ``retry_at`` unless it is settled before."""
-        ...
-
-    async def delivered(self, message: OutboxMessage, now: int) -> None:
-        """A message was accepted by its receiver."""
-        ...
-
-    async def failed(self, message: OutboxMessage, due_at: int | None, error: str, now: int) -> None:
-        """A delivery failed: try again at ``due_at``, or give up when it is None."""
         ...
 
 

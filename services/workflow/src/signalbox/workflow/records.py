@@ -1,4 +1,4 @@
-"""What the stores keep: sessions, turns, idempotency records, tasks and outgoing messages."""
+"""What the stores keep of turns: sessions, turns and idempotency records."""
 
 from dataclasses import field, replace
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 from signalbox.common.record import record
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.identity import Principal, Scope
-from signalbox.contracts.query import TaskStatus, TurnState
+from signalbox.contracts.query import TurnState
 from signalbox.contracts.work import FlowState
 
 SessionStatus = Literal["active", "waiting", "transferred", "closed", "deleted"]
@@ -149,45 +149,6 @@ class IdempotencyRecord:
     target_id: str
     reply: str | None
     locked_until: int
-
-
-@record
-class TaskRecord:
-    """An async query."""
-
-    tenant: str
-    task_id: str
-    subject: str
-    session_id: str
-    status: TaskStatus
-    request: str
-    due_at: int
-    created_at: int
-    attempt: int = 0
-    owner: str | None = None
-    heartbeat_at: int | None = None
-    result: str | None = None
-    webhook: str | None = None
-    finished_at: int | None = None
-
-
-@record
-class OutboxMessage:
-    """A webhook to deliver. ``target`` and ``payload`` are JSON; secrets in them are references."""
-
-    tenant: str
-    message_id: str
-    kind: str
-    target: str
-    payload: str
-    due_at: int
-    created_at: int
-    status: Literal["pending", "sending", "delivered", "dead"] = "pending"
-    attempt: int = 0
-    last_error: str | None = None
-    finished_at: int | None = None
-    session_id: str | None = None
-    """The session whose words are in it, and with which it goes."""
 
 
 @record

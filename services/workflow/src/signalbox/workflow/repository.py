@@ -1,4 +1,4 @@
-"""Sessions, turns and idempotency records in SQL; tasks and the outbox are in ``background_repository.py``."""
+"""Sessions, turns and idempotency records in SQL; work in the background has repositories of its own."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,12 +16,13 @@ from signalbox.common.storage import (
     insert_into,
     listed,
 )
-from signalbox.workflow.background_repository import IDEMPOTENCY_COLUMNS, insert_idempotency, insert_outbox
+from signalbox.workflow.background.outbox_repository import insert_outbox
+from signalbox.workflow.background.records import OutboxMessage
+from signalbox.workflow.idempotency_rows import IDEMPOTENCY_COLUMNS, insert_idempotency
 from signalbox.workflow.records import (
     Fired,
     IdempotencyKey,
     IdempotencyRecord,
-    OutboxMessage,
     Session,
     SessionState,
     TimerSet,
@@ -146,6 +147,7 @@ class SqlSessionStore:
         idempotency: IdempotencyKey | None = None,
         outbox: Sequence[OutboxMessage] = (),
         timers: TimerSet | Fired | None = None,
+        further: Sequence[Write] = (),
     ) -> None:
         """See ``SessionStore.commit``."""
         row = _session_row(after)
@@ -167,6 +169,7 @@ class SqlSessionStore:
         writes += [insert_outbox(message) for message in outbox]
         if timers is not None:
             writes.append(write_of(timers))
+        writes += further
         await self._database.write(*writes)
 
     async def heartbeat(self, turn: TurnRecord, now: int) -> None:

@@ -1,6 +1,7 @@
 """Settings of the Workflow service."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -37,3 +38,18 @@ class WorkflowSettings(CommonSettings):
     has the same file; without it, or with another, they decide by words."""
     examples_timeout_s: float = Field(default=240.0, gt=0)
     """Time that training a snapshot's classifier may take, in seconds; a publish whose training takes longer fails."""
+    task_queue: Literal["in_process", "celery"] = "in_process"
+    """Where async queries are worked on: in the replicas that answer requests, or by Celery workers
+    (``signalbox worker``), which need PostgreSQL and a broker."""
+    broker_url: str | None = None
+    """Broker of ``task_queue=celery``: ``redis://...``, or ``amqp://...`` for RabbitMQ; none uses ``redis_url``."""
+    task_concurrency: int = Field(default=8, ge=1, le=1_000)
+    """Async queries that one process works on at the same time."""
+    task_timeout_ms: int = Field(default=300_000, ge=1_000)
+    """Time that an async query may take once a worker has it."""
+    task_stale_ms: int = Field(default=10_000, ge=400)
+    """A worker counts as gone when it has not been heard of for this long; others then take its tasks."""
+    task_requeue_ms: int = Field(default=10_000, ge=200)
+    """How long a task waits for a worker before it is put in the queue again, should the queue have lost it."""
+    schedules_per_key: int = Field(default=100, ge=0)
+    """Schedules that one key may have."""

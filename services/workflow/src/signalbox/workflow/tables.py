@@ -109,10 +109,56 @@ TASKS = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("finished_at", BigInteger),
+    Column("principal", Text),
+    Column("batch_id", Text),
+    Column("item", BigInteger),
+    Column("schedule_id", Text),
+    Column("cancel_at", BigInteger),
     Index("workflow_tasks_due", "status", "due_at"),
     Index("workflow_tasks_session", "tenant", "session_id"),
+    Index("workflow_tasks_subject", "tenant", "subject", "task_id"),
+    Index("workflow_tasks_batch", "tenant", "batch_id", "status", "due_at"),
 )
 """Async queries; the row is the truth, a queue message only says to look now."""
+
+BATCHES = Table(
+    "workflow_batches",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("batch_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("parallel", BigInteger, nullable=False),
+    Column("webhook", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("checked_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger),
+    Index("workflow_batches_unfinished", "finished_at", "checked_at"),
+)
+"""Async queries that were posted together; their tasks name them."""
+
+SCHEDULES = Table(
+    "workflow_schedules",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("schedule_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("webhook", Text),
+    Column("principal", Text),
+    Column("status", Text, nullable=False),
+    Column("due_at", BigInteger),
+    Column("last_run_at", BigInteger),
+    Column("last_task_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("workflow_schedules_due", "status", "due_at"),
+    Index("workflow_schedules_subject", "tenant", "subject"),
+)
+"""Messages that are sent again and again; ``due_at`` is the next run."""
 
 OUTBOX = Table(
     "workflow_outbox",

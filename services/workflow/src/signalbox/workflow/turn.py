@@ -7,7 +7,7 @@ started from a stale copy starts over from the database; one that finds it later
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from signalbox.common.context import Deadline, current_deadline
 from signalbox.common.errors import Forbidden, SignalboxError, Unavailable
 from signalbox.common.ids import now_ms
 from signalbox.common.snapshots import ConfigFeed, Snapshots
-from signalbox.common.storage import DuplicateKey, PreconditionFailed
+from signalbox.common.storage import DuplicateKey, PreconditionFailed, Write
 from signalbox.contracts.admin import ReleasePointer
 from signalbox.contracts.context import ChatMessage
 from signalbox.contracts.events import (
@@ -154,7 +154,8 @@ class TurnRunner:
             reply = turn_reply(given, start, plan, outcome, greeting)
             after = session_after(start, plan, outcome)
             record = committed_record(self._owner, given, start, plan, outcome, reply, log)
-            await self._commit(given, start, after, record, outcome, begun=running is not None)
+            further = given.further(reply) if given.further is not None else ()
+            await self._commit(given, start, after, record, outcome, further, begun=running is not None)
         held.after = replace(after, stored=True)
         await log.emit(CompleteEvent(data=reply))
         return reply
@@ -341,6 +342,7 @@ class TurnRunner:
         after: Session,
         record: TurnRecord,
         outcome: Outcome,
+        further: Sequence[Write],
         *,
         begun: bool,
     ) -> None:
@@ -354,6 +356,7 @@ class TurnRunner:
                     idempotency=given.idempotency,
                     outbox=outcome.outbox,
                     timers=set_by(start.snapshot.config.timers, after, after.updated_at),
+                    further=further,
                 )
             )
         except (PreconditionFailed, DuplicateKey) as error:

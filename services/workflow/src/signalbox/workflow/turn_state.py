@@ -1,12 +1,13 @@
 """What a turn starts from, and what it leaves: the context of its calls, its reply, its row, the session after it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
 from signalbox.common.ids import now_ms
 from signalbox.common.record import record
+from signalbox.common.storage import Write
 from signalbox.common.telemetry import current_trace_id
 from signalbox.contracts.admin import ReleasePointer
 from signalbox.contracts.context import CallContext, ChatMessage
@@ -31,6 +32,8 @@ class TurnInput:
     request: QueryRequest
     turn_id: str
     idempotency: IdempotencyKey | None = None
+    further: Callable[[QueryReply], Sequence[Write]] | None = None
+    """Makes writes for the turn's own transaction, from its reply."""
 
     @property
     def user_id(self) -> str | None:

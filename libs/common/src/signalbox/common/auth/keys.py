@@ -73,6 +73,11 @@ class KeyRing:
             raise _unknown()
         return principal
 
+    def principal(self, key_id: str) -> Principal | None:
+        """Who holds a key, with what it allows now; None when it is unknown, expired or revoked."""
+        record = self._records.get(key_id)
+        return _principal(record) if record is not None and record.usable_at(now_ms()) else None
+
     def _check(self, key: str) -> tuple[KeyRecord, Principal]:
         key_id, _, secret = key.removeprefix(KEY_PREFIX).partition("_")
         record = self._records.get(key_id)

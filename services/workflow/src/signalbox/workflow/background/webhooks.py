@@ -18,9 +18,9 @@ from signalbox.common.errors import SignalboxError
 from signalbox.common.ids import now_ms
 from signalbox.common.secrets import SecretStore
 from signalbox.common.transport import Outbound, OutboundRequest
+from signalbox.workflow.background.ports import OutboxStore
+from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.background.ticker import Ticker
-from signalbox.workflow.ports import OutboxStore
-from signalbox.workflow.records import OutboxMessage
 
 _LOG = logging.getLogger(__name__)
 

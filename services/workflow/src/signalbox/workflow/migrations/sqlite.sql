@@ -1,4 +1,4 @@
--- All tables of workflow at revision 0002, for a new SQLite file. Made from the revisions by
+-- All tables of workflow at revision 0003, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_workflow (
     version_num VARCHAR(32) NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE workflow_tasks (
     heartbeat_at BIGINT,
     due_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
-    finished_at BIGINT,
+    finished_at BIGINT, principal TEXT, batch_id TEXT, item BIGINT, schedule_id TEXT, cancel_at BIGINT,
     PRIMARY KEY (tenant, task_id)
 );
 CREATE INDEX workflow_tasks_due ON workflow_tasks (status, due_at);
@@ -137,4 +137,39 @@ CREATE TABLE workflow_erasures (
     PRIMARY KEY (tenant, erasure_id)
 );
 CREATE INDEX workflow_erasures_due ON workflow_erasures (due_at);
-INSERT INTO alembic_version_workflow (version_num) VALUES ('0002');
+CREATE INDEX workflow_tasks_subject ON workflow_tasks (tenant, subject, task_id);
+CREATE INDEX workflow_tasks_batch ON workflow_tasks (tenant, batch_id, status, due_at);
+CREATE TABLE workflow_batches (
+    tenant TEXT NOT NULL,
+    batch_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    total BIGINT NOT NULL,
+    parallel BIGINT NOT NULL,
+    webhook TEXT,
+    created_at BIGINT NOT NULL,
+    checked_at BIGINT NOT NULL,
+    finished_at BIGINT,
+    PRIMARY KEY (tenant, batch_id)
+);
+CREATE INDEX workflow_batches_unfinished ON workflow_batches (finished_at, checked_at);
+CREATE TABLE workflow_schedules (
+    tenant TEXT NOT NULL,
+    schedule_id TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    name TEXT NOT NULL,
+    cron TEXT NOT NULL,
+    timezone TEXT NOT NULL,
+    request TEXT NOT NULL,
+    webhook TEXT,
+    principal TEXT,
+    status TEXT NOT NULL,
+    due_at BIGINT,
+    last_run_at BIGINT,
+    last_task_id TEXT,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL,
+    PRIMARY KEY (tenant, schedule_id)
+);
+CREATE INDEX workflow_schedules_due ON workflow_schedules (status, due_at);
+CREATE INDEX workflow_schedules_subject ON workflow_schedules (tenant, subject);
+INSERT INTO alembic_version_workflow (version_num) VALUES ('0003');
