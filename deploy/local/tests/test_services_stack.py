@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-if sys.argv[1] == "serve":
+if sys.argv[1] in {"serve", "worker"}:
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[-1])), Handler).serve_forever()
 print(" ".join(sys.argv[1:]), os.environ["SIGNALBOX_SERVICE_SECRET"])
 """
@@ -122,7 +122,16 @@ def test_commands_run_in_its_environment(stack: ServicesStack) -> None:
 
 
 def test_all_processes_are_named(stack: ServicesStack) -> None:
-    services = {"admin-0", "flows-0", "llm_gateway-0", "skills-0", "tools-0", "workflow-0", "workflow-1"}
+    services = {
+        "worker-0",
+        "admin-0",
+        "flows-0",
+        "llm_gateway-0",
+        "skills-0",
+        "tools-0",
+        "workflow-0",
+        "workflow-1",
+    }
     assert set(stack.processes()) >= services | {"traefik"}
     assert all(process.running for process in stack.processes().values())
 

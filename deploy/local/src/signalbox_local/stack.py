@@ -155,7 +155,9 @@ class ServicesStack(LocalSystem):
             name: [self._describe(name, index, environment) for index in range(len(ports))]
             for name, ports in self._ports.items()
         }
-        self._workers = [self._describe_worker(index, environment) for index in range(len(self._worker_ports))]
+        self._workers = [
+            self._describe_worker(index, environment) for index in range(len(self._worker_ports))
+        ]
         processes = self._ours()
         for process in processes:
             process.launch()
@@ -168,9 +170,7 @@ class ServicesStack(LocalSystem):
 
     def _describe(self, name: str, index: int, environment: Mapping[str, str]) -> ManagedProcess:
         more = self._service_env.get(name, {})
-        return self._process(
-            f"{name}-{index}", ["serve", name], self._ports[name][index], environment, more
-        )
+        return self._process(f"{name}-{index}", ["serve", name], self._ports[name][index], environment, more)
 
     def _describe_worker(self, index: int, environment: Mapping[str, str]) -> ManagedProcess:
         # A worker is Workflow's image, with Workflow's settings.
@@ -178,7 +178,12 @@ class ServicesStack(LocalSystem):
         return self._process(f"worker-{index}", ["worker"], self._worker_ports[index], environment, more)
 
     def _process(
-        self, name: str, command: list[str], port: int, environment: Mapping[str, str], more: Mapping[str, str]
+        self,
+        name: str,
+        command: list[str],
+        port: int,
+        environment: Mapping[str, str],
+        more: Mapping[str, str],
     ) -> ManagedProcess:
         data = self.directory / "data" / name
         data.mkdir(parents=True, exist_ok=True)
