@@ -1,4 +1,4 @@
-"""The services shape on one machine: PostgreSQL, Redis, six services and workers as processes, Traefik before them."""
+"""The services shape on one machine: PostgreSQL, Redis, six services, workers, Traefik before them."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -28,10 +28,11 @@ _SECRET_FILE = "service-secret"  # noqa: S105 - a file name
 class ServicesStack(LocalSystem):
     """The six services behind Traefik on PostgreSQL and Redis, with workers of background tasks.
 
-    ``workers`` is the number of those. ``replicas`` says how many processes a service has (one by default); callers reach all of them, through
-    Traefik or by the comma-separated URLs in the environment. ``service_env`` adds to the environment of one
-    service. ``postgres`` and ``redis`` are servers that run already and stay running: the stack takes a
-    database of its own on the first, and the second must not be shared by stacks that run at the same time.
+    ``workers`` is the number of those; without any, Workflow's replicas do their work. ``replicas`` says how many
+    processes a service has (one by default); callers reach all of them, through Traefik or by the comma-separated
+    URLs in the environment. ``service_env`` adds to the environment of one service. ``postgres`` and ``redis`` are
+    servers that run already and stay running: the stack takes a database of its own on the first, and the second
+    must not be shared by stacks that run at the same time.
     """
 
     def __init__(
