@@ -262,11 +262,16 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     app.add_way("POST", "/api/v1/query", DirectQuery(services.queries, authenticator))
     app.state.settings = settings
     app.state.drain = drain
-    app.state.queries = services.queries
-    app.state.views = services.views
-    app.state.tasks = background.tasks
-    app.state.schedules = background.schedules
-    app.state.webhooks = background.webhooks
-    app.state.task_runner = background.runner
+    _expose(app, services)
     app.state.builder = _builders(settings)
     return app
+
+
+def _expose(app: FastAPI, services: Services) -> None:
+    """Put what the endpoints call where they find it."""
+    app.state.queries = services.queries
+    app.state.views = services.views
+    app.state.tasks = services.background.tasks
+    app.state.schedules = services.background.schedules
+    app.state.webhooks = services.background.webhooks
+    app.state.task_runner = services.background.runner
