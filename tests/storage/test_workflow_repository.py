@@ -33,6 +33,11 @@ def tasks(database):
     return SqlTaskStore(database)
 
 
+def ended(number, status, **changes):
+    """A turn that was not committed."""
+    return replace(running(number), seq=None, status=status, **changes)
+
+
 async def commit_turns(sessions, count, **changes):
     """A stored session after ``count`` committed turns."""
     session = new_session(**changes)
@@ -191,24 +196,50 @@ async def test_a_turn_begins_only_where_the_session_still_is(sessions):
 async def test_a_failed_turn_has_no_place_and_the_next_one_takes_it(sessions):
     session = await commit_turns(sessions, 1)
     await sessions.begin(session, running(2))
-    await sessions.fail("acme", "acme-s1-2", "cancelled", NOW + 5)
-    failed = await sessions.turn("acme", "acme-s1-2")
-    assert (failed.status, failed.seq, failed.committed_at) == ("cancelled", None, NOW + 5)
+    cancelled = ended(2, "cancelled", committed_at=NOW + 5, input_tokens=7, cost_pico=9)
+    await sessions.fail(session, cancelled, begun=True)
+    assert await sessions.turn("acme", "acme-s1-2") == cancelled
     with pytest.raises(PreconditionFailed):
         await sessions.commit(session, after(session), turn(2), begun=True)
     await sessions.begin(session, running(2, turn_id="t2"))
     await sessions.commit(session, after(session), turn(2, turn_id="t2"), begun=True)
     await sessions.begin(replace(after(session), stored=True), running(3))
-    await sessions.fail("acme", "acme-s1-3", "failed", NOW)
+    await sessions.fail(after(session), ended(3, "failed"), begun=True)
     history = await sessions.turns(session, 0, 100)
     assert [record.seq for record in history] == [1, 2]
 
 
 async def test_failing_a_committed_turn_changes_nothing(sessions):
     session = await commit_turns(sessions, 1)
-    await sessions.fail("acme", "acme-s1-1", "failed", NOW)
-    await sessions.fail("rival", "acme-s1-1", "failed", NOW)
+    await sessions.fail(session, ended(1, "failed"), begun=True)
+    await sessions.fail(session, ended(1, "failed", tenant="rival"), begun=True)
     assert [record.status for record in await sessions.turns(session, 0, 10)] == ["committed"]
+
+
+async def test_a_turn_that_had_not_begun_is_kept_only_where_its_session_still_is(sessions):
+    first = ended(1, "cancelled", input_tokens=7)
+    await sessions.fail(new_session(), first, begun=False)
+    assert await sessions.turn("acme", first.turn_id) == first
+    session = await sessions.load("acme", "s1")
+    assert (session.last_seq, session.message_count) == (0, 0)
+    with pytest.raises(DuplicateKey):
+        await sessions.fail(new_session(), ended(1, "failed", turn_id="t2"), begun=False)
+    await sessions.commit(session, after(session), turn(1, turn_id="t3"), begun=False)
+    late = ended(1, "failed", turn_id="t4")
+    with pytest.raises(PreconditionFailed):
+        await sessions.fail(session, late, begun=False)
+    assert await sessions.turn("acme", "t4") is None
+
+
+async def test_it_is_known_how_long_ago_a_running_turn_was_alive(sessions):
+    session = await commit_turns(sessions, 1)
+    assert await sessions.running_since(session) is None
+    record = running(2)
+    await sessions.begin(session, record)
+    await sessions.heartbeat(record, NOW + 77)
+    assert await sessions.running_since(session) == NOW + 77
+    assert await sessions.running_since(replace(session, epoch=2)) is None
+    assert await sessions.running_since(replace(session, tenant="rival")) is None
 
 
 async def test_only_a_turn_without_a_heartbeat_is_given_up(sessions):

@@ -17,6 +17,7 @@ from signalbox.common.rules import Re2Engine
 from signalbox.common.snapshots.feed import NoRelease
 from signalbox.common.storage import Database, Statement
 from signalbox.common.telemetry.metrics import Metrics
+from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import ReleasePointer, SnapshotDocument
 from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import TextData, TextEvent, UsageData
@@ -312,7 +313,7 @@ class Stage:
         self.settings = WorkflowSettings(lease_renew_ms=200, text_merge_ms=5)
         self.store = SqlSessionStore(database)
         self.keeper = SessionKeeper(self.store, self.cache, self.settings, name)
-        self.running = RunningTurns()
+        self.running = RunningTurns(WriteGate(self.cache.leases))
         self.metrics = Metrics("workflow")
         self.plans = PlanCache(self.cache.values, PlanBounds(1024, 60_000), PlanMetrics(self.metrics))
         gateway: Any = self.gateway

@@ -9,9 +9,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from signalbox.common.cache import MemoryCache
 from signalbox.common.clients import CallLabels, ChatChunk
 from signalbox.common.http_calls import CallResult
 from signalbox.common.storage import DuplicateKey
+from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.config import ModelRole
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.events import WorkEvent
@@ -194,7 +196,8 @@ class Bench:
 
     @property
     def service(self) -> SkillRuns:
-        callees = Callees(lambda _: self.tools, lambda _: self.model, self.http)
+        gate = WriteGate(MemoryCache().leases)
+        callees = Callees(lambda _: self.tools, lambda _: self.model, self.http, gate)
         return SkillRuns(FakeBooks(self.book), self.runs, callees, self.tracer, result_chars=1000)
 
     async def run(

@@ -13,6 +13,7 @@ from signalbox.common.cache import MemoryCache
 from signalbox.common.http_calls import HttpCallExecutor
 from signalbox.common.secrets import Secret
 from signalbox.common.transport import OutboundRequest, OutboundResponse
+from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
 from signalbox.contracts.workflow_config import WorkflowConfig
@@ -127,6 +128,7 @@ class Bench:
             FakeRegistries(Registry(WorkflowConfig.model_validate(CONFIG), overrides, functions)),
             HttpCallExecutor(self.outbound, FakeSecrets()),
             ResultCache(self.cache.values),
+            WriteGate(self.cache.leases),
             tracing.get_tracer("test"),
         )
 

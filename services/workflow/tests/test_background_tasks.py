@@ -209,11 +209,11 @@ async def until_stale(other, task_id):
 async def test_what_passes_is_tried_again(background, monkeypatch, passes):
     run, calls = background.stage.runner.run, []
 
-    async def fails_first(given, log):
+    async def fails_first(given, log, stop):
         calls.append(given.turn_id)
         if len(calls) == 1:
             raise passes
-        return await run(given, log)
+        return await run(given, log, stop)
 
     monkeypatch.setattr(background.stage.runner, "run", fails_first)
     accepted = await background.submit("when are you open?")
@@ -225,7 +225,7 @@ async def test_what_passes_is_tried_again(background, monkeypatch, passes):
 
 
 async def test_what_does_not_pass_is_the_error_of_the_task_in_the_end(background, monkeypatch):
-    async def fails(given, log):
+    async def fails(given, log, stop):
         raise Unavailable("The database is away.")
 
     monkeypatch.setattr(background.stage.runner, "run", fails)

@@ -8,7 +8,7 @@ import redis.asyncio as redis_py
 import trustme
 import uvloop
 
-from signalbox.common.cache import CacheUnavailable, StoredValue
+from signalbox.common.cache import CacheUnavailable, Place, StoredValue
 from signalbox.common.cache.redis import RedisCache
 from signalbox.common.cache.redis.address import parse_url
 from signalbox_local import RedisServer, free_port
@@ -53,9 +53,11 @@ async def test_every_operation_is_one_round_trip(redis_cache):
         yield await cache.values.put(StoredValue("a", b"1", 60_000), StoredValue("b", b"2", 60_000))
         yield await cache.values.get_many(["a", "b"])
         yield await cache.leases.acquire("l", "me", 60_000, read="a")
+        yield await cache.leases.acquire("l", "you", 60_000, "a", Place("you", 3, 128, stands=True))
+        yield await cache.leases.stand("l", "you", 5, 128)
         yield await cache.leases.renew("l", "me", 60_000)
         yield await cache.leases.request_cancel("l")
-        yield await cache.leases.release("l", "me", StoredValue("a", b"2", 60_000))
+        yield await cache.leases.release("l", "me", StoredValue("a", b"2", 60_000), "me")
         yield await cache.logs.append("t", 1, [b"1", b"2"], 60_000)
         yield await cache.logs.read("t", 0)
         yield await cache.logs.bounds("t")
@@ -68,12 +70,13 @@ async def test_every_operation_is_one_round_trip(redis_cache):
 async def test_everything_it_writes_expires(redis_cache, namespace):
     await redis_cache.values.put(StoredValue("v", b"1", 60_000))
     await redis_cache.leases.acquire("l", "a", 60_000)
+    await redis_cache.leases.acquire("l", "b", 60_000, None, Place("b", stands=True))
     await redis_cache.leases.request_cancel("l")
     await redis_cache.logs.append("t", 1, [b"1"], 60_000)
 
     call = redis_cache._client.call
     keys = await call("KEYS", f"{namespace}:*")
-    assert len(keys) == 3
+    assert len(keys) == 5, "value, lease, its line, the mailbox of its holder, log"
     for key in keys:
         assert 0 < await call("PTTL", key) <= 61_000
 

@@ -13,6 +13,7 @@ from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.tool_calls import RemoteTools
 from signalbox.common.validation import load_snapshot
 from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.skills.book import SkillBook
 from signalbox.skills.endpoints import router
@@ -68,6 +69,7 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
             tools_for=lambda principal: RemoteTools(tools, principal),
             model_for=lambda principal: GatewayModel(gateway, roles, principal),
             http=HttpCallExecutor(platform.outbound, platform.secrets),
+            gate=WriteGate(platform.cache.leases),
         ),
         platform.tracing.tracer("skills"),
         result_chars=settings.tool_result_chars,

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from opentelemetry import trace
@@ -12,6 +13,7 @@ from signalbox.common.errors import SignalboxError
 from signalbox.common.record import record
 from signalbox.common.templates import TemplateError
 from signalbox.common.web import Emit, Work
+from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.config import Budget, Subtask
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.identity import Principal
@@ -25,7 +27,7 @@ from signalbox.contracts.work import (
 )
 from signalbox.skills import messages
 from signalbox.skills.agent import AgentRun
-from signalbox.skills.book import CompiledAgent, SkillBook
+from signalbox.skills.book import CompiledAgent, CompiledFunction, SkillBook
 from signalbox.skills.budget import Meter, joined
 from signalbox.skills.errors import ModelUnavailable
 from signalbox.skills.function import run_function
@@ -45,6 +47,7 @@ class Callees:
     tools_for: Callable[[Principal], ToolCaller]
     model_for: Callable[[Principal], Model]
     http: HttpCalls
+    gate: WriteGate
 
 
 @record
@@ -84,6 +87,14 @@ class SkillRuns:
 
         return work
 
+    def _writing(
+        self, function: CompiledFunction, request: SkillRunRequest
+    ) -> AbstractAsyncContextManager[None]:
+        """Holds the turn's gate while a function runs that must not be stopped in the middle."""
+        if function.skill.idempotent:
+            return nullcontext()
+        return self._callees.gate.write(request.context.tenant, request.context.turn_id)
+
     async def _run(
         self,
         book: SkillBook,
@@ -110,7 +121,8 @@ class SkillRuns:
                         book, skill, request, principal, emit, meter, journal, parent
                     )
                 else:
-                    result = await run_function(book, skill, request, self._callees.http)
+                    async with self._writing(skill, request):
+                        result = await run_function(book, skill, request, self._callees.http)
                     emit(TextEvent(data=TextData(delta=result.message)))
             except asyncio.CancelledError:
                 await _note_end(journal, SkillResult(status="cancelled", message=""), meter)

@@ -11,6 +11,7 @@ from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.validation import load_snapshot
 from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.tools.endpoints import router
 from signalbox.tools.registry import Registry
@@ -58,6 +59,7 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
         follower.snapshots,
         HttpCallExecutor(platform.outbound, platform.secrets),
         ResultCache(platform.cache.values),
+        WriteGate(platform.cache.leases),
         platform.tracing.tracer("tools"),
     )
     return app

@@ -12,6 +12,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from signalbox.common.functions import FunctionCall
 from signalbox.common.http_calls import CallFailed, HttpCall, RenderedRequest
+from signalbox.common.write_gate import TurnStopped, WriteGate
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
 from signalbox.tools.ports import HttpCalls, Registries
 from signalbox.tools.registry import CompiledTool
@@ -22,11 +23,17 @@ class ToolCalls:
     """Calls the tools of snapshots."""
 
     def __init__(
-        self, registries: Registries, http: HttpCalls, results: ResultCache, tracer: trace.Tracer
+        self,
+        registries: Registries,
+        http: HttpCalls,
+        results: ResultCache,
+        gate: WriteGate,
+        tracer: trace.Tracer,
     ) -> None:
         self._registries = registries
         self._http = http
         self._results = results
+        self._gate = gate
         self._tracer = tracer
 
     async def call(self, request: ToolCallRequest) -> ToolCallReply:
@@ -42,8 +49,10 @@ class ToolCalls:
             try:
                 tool = registry.get(request.tool)
                 values = registry.values(tool, request.arguments, request.context)
-                work = self._carry_out(tool, values, request)
-                reply = await (_to_its_end(work) if tool.is_write else work)
+                if tool.is_write and not request.dry_run:
+                    reply = await _to_its_end(self._write(tool, values, request))
+                else:
+                    reply = await self._carry_out(tool, values, request)
             except CallFailed as failure:
                 error = failure.error
                 reply = ToolCallReply(ok=False, error=error, took_ms=0.0, attempts=failure.attempts)
@@ -52,6 +61,15 @@ class ToolCalls:
             span.set_attribute("signalbox.tool.attempts", reply.attempts)
         reply.took_ms = (time.perf_counter() - started) * 1000
         return reply
+
+    async def _write(
+        self, tool: CompiledTool, values: Mapping[str, Any], request: ToolCallRequest
+    ) -> ToolCallReply:
+        try:
+            async with self._gate.write(request.context.tenant, request.context.turn_id):
+                return await self._carry_out(tool, values, request)
+        except TurnStopped as stopped:
+            raise CallFailed("refused", stopped.detail) from stopped
 
     async def _carry_out(
         self, tool: CompiledTool, values: Mapping[str, Any], request: ToolCallRequest

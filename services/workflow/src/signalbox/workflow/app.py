@@ -15,6 +15,7 @@ from signalbox.common.rules import ServingEngine
 from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.common.write_gate import WriteGate
 from signalbox.workflow import endpoints
 from signalbox.workflow.actions import Actions
 from signalbox.workflow.background import endpoints as background_endpoints
@@ -97,7 +98,7 @@ def wire(
     gateway = platform.client(GatewayClient, _NAME)
     store = SqlSessionStore(database)
     keeper = SessionKeeper(store, platform.cache, settings, owner)
-    running = RunningTurns()
+    running = RunningTurns(WriteGate(platform.cache.leases))
     tracer = platform.tracing.tracer(_NAME)
     actions = Actions()
     executor = Executor(
@@ -228,6 +229,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             if own:
                 await stack.enter_async_context(platform)
             await stack.enter_async_context(follower)
+            services.keeper.start()
             services.timers.start()
             stack.push_async_callback(services.timers.stop)
             loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@
     ├── SessionBusy           409  another message of the session is being answered
     ├── LeaseLost             409  another replica took the session over; nothing was committed
     ├── TurnCancelled         409  somebody cancelled the turn; nothing was committed
+    ├── ShuttingDown          503  the process that ran the turn ends; nothing was committed
     ├── UnknownTimezone       422  no IANA time zone of that name
     ├── IdempotencyKeyReused  422  the same key came with another body
     ├── IdempotencyInProgress 409  the same key is being answered
@@ -25,7 +26,7 @@
     └── EncoderMissing             a start with an encoder that cannot be run
 """
 
-from signalbox.common.errors import Conflict, NotFound, SignalboxError, ValidationFailed
+from signalbox.common.errors import Conflict, NotFound, SignalboxError, Unavailable, ValidationFailed
 
 
 class SessionBusy(Conflict):
@@ -59,6 +60,19 @@ class TurnCancelled(Conflict):
 
     def __init__(self) -> None:
         super().__init__("The turn was cancelled before it was committed.")
+
+
+class ShuttingDown(Unavailable):
+    """The process that ran the turn ends before the turn did; nothing of it was kept."""
+
+    code = "shutting_down"
+    title = "Shutting down"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server ends and stopped this turn before it was committed; send the message again.",
+            headers={"Retry-After": "1"},
+        )
 
 
 class IdempotencyKeyReused(ValidationFailed):

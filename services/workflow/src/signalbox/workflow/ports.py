@@ -58,8 +58,17 @@ class SessionStore(Protocol):
         """Say that a running turn is still alive."""
         ...
 
-    async def fail(self, tenant: str, turn_id: str, status: str, now: int) -> None:
-        """End a running turn without a place in the order."""
+    async def fail(self, before: Session, turn: TurnRecord, *, begun: bool) -> None:
+        """Keep a turn that was not committed, without a place in the order; one that had begun gives up its place.
+
+        Raises:
+            PreconditionFailed: it had not begun, and the session is no longer at ``before``.
+            DuplicateKey: it had not begun, and the session was made meanwhile.
+        """
+        ...
+
+    async def running_since(self, session: Session) -> int | None:
+        """The last heartbeat of the turn that is running in the session's epoch; None without one."""
         ...
 
     async def abandon(self, session: Session, stale_before: int, now: int) -> bool:

@@ -19,7 +19,7 @@ from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.workflow.errors import EventsGone, IdempotencyInProgress, IdempotencyKeyReused, UnknownTimezone
 from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.records import IdempotencyKey, IdempotencyRecord
-from signalbox.workflow.running import RunningTurns
+from signalbox.workflow.running import RunningTurns, TurnStop
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.turn import TurnRunner
 from signalbox.workflow.turn_log import LAST_EVENTS, TurnLog, log_name, parse_event
@@ -183,9 +183,9 @@ class QueryService:
     ) -> StartedTurn:
         given = TurnInput(principal, request, turn_id, name)
 
-        async def run() -> QueryReply:
+        async def run(stop: TurnStop) -> QueryReply:
             try:
-                return await self._runner.run(given, log)
+                return await self._runner.run(given, log, stop)
             except BaseException:
                 if name is not None:
                     with suppress(Unavailable):

@@ -71,8 +71,11 @@ _HEARTBEAT = Statement(
     f"UPDATE workflow_turns SET heartbeat_at = :now WHERE {_THIS_TURN} AND status = 'running'"
 )
 _FAIL_TURN = Statement(
-    "UPDATE workflow_turns SET status = :new_status, seq = NULL, committed_at = :now"
-    f" WHERE {_THIS_TURN} AND status = 'running'"
+    f"UPDATE workflow_turns SET seq = NULL, {assigned(_TURN_RESULT)} WHERE {_THIS_TURN} AND status = 'running'"
+)
+_RUNNING = Statement(
+    "SELECT max(heartbeat_at) AS heartbeat_at FROM workflow_turns"
+    f" WHERE {_THIS_SESSION} AND epoch = :in_epoch AND status = 'running'"
 )
 _ABANDON = Statement(
     "UPDATE workflow_turns SET status = 'failed', seq = NULL, committed_at = :now"
@@ -131,11 +134,7 @@ class SqlSessionStore:
 
     async def begin(self, before: Session, turn: TurnRecord) -> None:
         """See ``SessionStore.begin``."""
-        if before.stored:
-            session = Write(_TOUCH_SESSION, {**_at(before), "new_updated_at": turn.created_at}, expect=1)
-        else:
-            session = Write(_INSERT_SESSION, _session_row(before))
-        await self._database.write(session, Write(_INSERT_TURN, asdict(turn)))
+        await self._database.write(_touch(before, turn), Write(_INSERT_TURN, asdict(turn)))
 
     async def commit(
         self,
@@ -178,11 +177,27 @@ class SqlSessionStore:
             Write(_HEARTBEAT, {"in_tenant": turn.tenant, "in_turn": turn.turn_id, "now": now})
         )
 
-    async def fail(self, tenant: str, turn_id: str, status: str, now: int) -> None:
+    async def fail(self, before: Session, turn: TurnRecord, *, begun: bool) -> None:
         """See ``SessionStore.fail``."""
-        await self._database.write(
-            Write(_FAIL_TURN, {"in_tenant": tenant, "in_turn": turn_id, "new_status": status, "now": now})
+        record = asdict(turn)
+        if begun:
+            changed = {f"new_{name}": value for name, value in record.items()}
+            name = {"in_tenant": turn.tenant, "in_turn": turn.turn_id}
+            await self._database.write(Write(_FAIL_TURN, {**changed, **name}))
+        else:
+            await self._database.write(_touch(before, turn), Write(_INSERT_TURN, record))
+
+    async def running_since(self, session: Session) -> int | None:
+        """See ``SessionStore.running_since``."""
+        row = await self._database.fetch_one(
+            _RUNNING,
+            {
+                "in_tenant": session.tenant,
+                "in_session": session.session_id,
+                "in_epoch": session.epoch,
+            },
         )
+        return None if row is None else row["heartbeat_at"]
 
     async def abandon(self, session: Session, stale_before: int, now: int) -> bool:
         """See ``SessionStore.abandon``."""
@@ -309,6 +324,13 @@ class SqlIdempotencyStore:
     async def prune(self, created_before: int) -> None:
         """See ``IdempotencyStore.prune``."""
         await self._database.write(Write(_PRUNE_KEYS, {"created_before": created_before}))
+
+
+def _touch(before: Session, turn: TurnRecord) -> Write:
+    """Make sure that the session is still at ``before``; a new one is made."""
+    if before.stored:
+        return Write(_TOUCH_SESSION, {**_at(before), "new_updated_at": turn.created_at}, expect=1)
+    return Write(_INSERT_SESSION, _session_row(before))
 
 
 def _at(session: Session) -> dict[str, Any]:

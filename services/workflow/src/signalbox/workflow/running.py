@@ -4,55 +4,110 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
 
+from signalbox.common.context import current_deadline
 from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.common.web.problems import problem_of
+from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.events import ErrorEvent
 from signalbox.contracts.query import QueryReply
-from signalbox.workflow.errors import TurnCancelled
+from signalbox.workflow.errors import ShuttingDown, TurnCancelled
 from signalbox.workflow.turn_log import TurnLog
 
 _LOG = logging.getLogger(__name__)
+_LAST_WORDS_S = 0.7
+_UNTIL_CANCELLED_S = 0.3
+
+
+class TurnStop:
+    """How one turn is stopped: at once, but not in the middle of a write, whose result it waits for first."""
+
+    def __init__(self, tenant: str, turn_id: str, gate: WriteGate) -> None:
+        self._tenant = tenant
+        self._turn_id = turn_id
+        self._gate = gate
+        self._task: asyncio.Task[QueryReply] | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._deadline = current_deadline()
+        self.may_write = False
+        """Whether the turn may have begun to change something outside."""
+
+    def watch(self, task: "asyncio.Task[QueryReply]") -> None:
+        """The task to stop."""
+        self._task = task
+
+    def request(self) -> bool:
+        """Stop the turn unless it has ended; one that stops already is left to its clean-up."""
+        task = self._task
+        if task is None or task.done():
+            return False
+        if not self.may_write:
+            self.cancel()
+        elif self._closing is None:
+            self._closing = asyncio.create_task(self._after_the_write())
+        return True
+
+    def cancel(self) -> None:
+        """Stop the turn now: a write in flight is finished at its receiver, and nobody here waits for it."""
+        if self._task is not None and not self._task.done() and not self._task.cancelling():
+            self._task.cancel()
+
+    async def _after_the_write(self) -> None:
+        await self._gate.close(self._tenant, self._turn_id, self._deadline.remaining())
+        self.cancel()
 
 
 class RunningTurns:
     """Starts turns, cancels them, and waits for them when the process ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: WriteGate) -> None:
+        self._gate = gate
+        self._stops: dict[asyncio.Task[QueryReply], TurnStop] = {}
         self._tasks: dict[tuple[str, str], asyncio.Task[QueryReply]] = {}
+        self._ending = False
 
     def start(
-        self, tenant: str, turn_id: str, log: TurnLog, run: Callable[[], Awaitable[QueryReply]]
+        self, tenant: str, turn_id: str, log: TurnLog, run: Callable[[TurnStop], Awaitable[QueryReply]]
     ) -> asyncio.Task[QueryReply]:
         """Run a turn as a task. It ends with ``complete`` or ``error`` in the log, whatever happens."""
         name = (tenant, turn_id)
-        task = asyncio.create_task(self._guarded(log, run), name=turn_id)
+        stop = TurnStop(tenant, turn_id, self._gate)
+        task = asyncio.create_task(self._guarded(log, stop, run), name=turn_id)
+        stop.watch(task)
         self._tasks[name] = task
+        self._stops[task] = stop
         task.add_done_callback(lambda done: self._ended(name, done))
         return task
 
     def cancel(self, tenant: str, turn_id: str) -> bool:
-        """Cancel a turn that runs here; false when it does not."""
+        """Stop a turn that runs here; false when it does not."""
         task = self._tasks.get((tenant, turn_id))
-        return task is not None and cancel_once(task)
+        return task is not None and self._stops[task].request()
 
     async def drain(self, seconds: float) -> None:
-        """Give running turns time to end, then cancel the rest."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks.values(), timeout=seconds)
-            for task in late:
-                cancel_once(task)
-            if late:
-                await asyncio.wait(late, timeout=1.0)
+        """Give running turns time to end, then stop the rest."""
+        if not self._stops:
+            return
+        _, late = await asyncio.wait(list(self._stops), timeout=seconds)
+        self._ending = True
+        for task in late:
+            self._stops[task].request()
+        if late:
+            _, writing = await asyncio.wait(late, timeout=_LAST_WORDS_S)
+            for task in writing:
+                self._stops[task].cancel()
+            if writing:
+                await asyncio.wait(writing, timeout=_UNTIL_CANCELLED_S)
 
-    async def _guarded(self, log: TurnLog, run: Callable[[], Awaitable[QueryReply]]) -> QueryReply:
+    async def _guarded(
+        self, log: TurnLog, stop: TurnStop, run: Callable[[TurnStop], Awaitable[QueryReply]]
+    ) -> QueryReply:
         try:
-            return await run()
+            return await run(stop)
         except asyncio.CancelledError:
-            cancelled = TurnCancelled()
-            await _end_with(log, cancelled)
-            raise cancelled from None
+            stopped = ShuttingDown() if self._ending else TurnCancelled()
+            await _end_with(log, stopped)
+            raise stopped from None
         except SignalboxError as error:
             await _end_with(log, error)
             raise
@@ -62,17 +117,12 @@ class RunningTurns:
             await _end_with(log, hidden)
             raise hidden from error
 
-    def _ended(self, name: tuple[str, str], task: asyncio.Task[QueryReply]) -> None:
-        self._tasks.pop(name, None)
+    def _ended(self, name: tuple[str, str], task: "asyncio.Task[QueryReply]") -> None:
+        self._stops.pop(task, None)
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
         if not task.cancelled():
             task.exception()  # seen: whoever awaits the turn gets it too
-
-
-def cancel_once(task: asyncio.Task[Any]) -> bool:
-    """Cancel a task unless it has ended; one that stops already is left to its clean-up."""
-    if task.done():
-        return False
-    return task.cancelling() > 0 or task.cancel()
 
 
 async def _end_with(log: TurnLog, error: SignalboxError) -> None:

@@ -1,17 +1,22 @@
-"""Taking a session for a turn: in line here, by lease against other replicas; cache before database."""
+"""Taking a session for a turn: in line here, by lease against other replicas; cache before database.
+
+In a replica messages are answered in the order in which they came. Between replicas the lease goes round: each replica
+with a message that waits has one place in the lease's line.
+"""
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
-from signalbox.common.cache import Cache, CacheUnavailable, StoredValue, key
+from signalbox.common.cache import Cache, CacheUnavailable, Place, StoredValue, key
 from signalbox.common.context import Deadline
 from signalbox.common.errors import Unavailable
+from signalbox.common.record import record
 from signalbox.workflow.errors import SessionBusy
 from signalbox.workflow.ports import SessionStore
 from signalbox.workflow.records import Session, SessionState
@@ -22,6 +27,10 @@ _LOG = logging.getLogger(__name__)
 Policy = Literal["queue", "reject", "interrupt"]
 
 _GIVING_BACK_MS = 50
+_LOOK_AGAIN_MS = 1_000
+"""Who waits for a lease asks for it at least this often, which also keeps its place in the line."""
+_LISTEN_MS = 30_000
+_LISTEN_AGAIN_S = 0.5
 
 
 @dataclass(slots=True)
@@ -35,6 +44,13 @@ class _Line:
     """As the last turn took it."""
     stop: Callable[[], object] | None = None
     """Asks the turn that has the session to stop."""
+    standing: bool = False
+    """Whether that turn itself still waits, for the lease."""
+
+    @property
+    def behind(self) -> int:
+        """Turns that wait here."""
+        return self.waiting if self.standing else self.waiting - 1
 
 
 @dataclass(slots=True)
@@ -65,7 +81,13 @@ class SessionKeeper:
         self._owner = owner
         self._lines: dict[tuple[str, str], _Line] = {}
         self._giving_back: set[asyncio.Task[None]] = set()
+        self._renewals: set[_Renewal] = set()
+        self._listener: asyncio.Task[None] | None = None
         self._cache_down = False
+
+    def start(self) -> None:
+        """Hear at once, and not only when leases are renewed, that a turn of this replica is to stop."""
+        self._listener = asyncio.create_task(self._listen(), name="turn-cancels")
 
     @asynccontextmanager
     async def take(
@@ -88,6 +110,7 @@ class SessionKeeper:
             if line.waiting > 1:
                 # Nothing is awaited before the place in line is taken: who came first is answered first.
                 self._may_wait(session_id, line, policy)
+                await self._stand(tenant, session_id, line)
             try:
                 async with asyncio.timeout(deadline.remaining()):
                     await line.lock.acquire()
@@ -95,7 +118,8 @@ class SessionKeeper:
                 raise SessionBusy(session_id) from None
             line.stop = on_cancel
             try:
-                async with self._leased(tenant, session_id, turn_id, deadline, policy, on_cancel) as held:
+                name = _Name(tenant, session_id, f"{self._owner}/{turn_id}")
+                async with self._leased(name, line, deadline, policy, on_cancel) as held:
                     line.session = held.session
                     yield held
             finally:
@@ -111,12 +135,15 @@ class SessionKeeper:
         with suppress(Unavailable):
             await self._cache.values.delete(_value_key(tenant, session_id))
 
-    async def request_cancel(self, tenant: str, session_id: str) -> bool:
-        """Ask whichever replica runs a turn of the session to stop it."""
-        return await self._cache.leases.request_cancel(_lease_key(tenant, session_id))
+    async def request_cancel(self, tenant: str, session_id: str, turn_id: str = "") -> bool:
+        """Ask whichever replica runs a turn of the session, or this very turn, to stop it."""
+        return await self._cache.leases.request_cancel(_lease_key(tenant, session_id), turn_id)
 
     async def drain(self) -> None:
         """Wait until every session that was held has been given back."""
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
         await asyncio.gather(*self._giving_back, return_exceptions=True)
 
     def _may_wait(self, session_id: str, line: _Line, policy: Callable[[Session | None], "Policy"]) -> None:
@@ -128,73 +155,109 @@ class SessionKeeper:
         if chosen == "interrupt" and line.stop is not None:
             line.stop()
 
+    async def _stand(self, tenant: str, session_id: str, line: _Line) -> None:
+        """Count one more that waits here, with those that wait in other replicas."""
+        lease, limit = _lease_key(tenant, session_id), self._settings.session_queue
+        with suppress(Unavailable):
+            if not await self._cache.leases.stand(lease, self._owner, line.behind, limit):
+                raise SessionBusy(session_id)
+
     @asynccontextmanager
     async def _leased(
         self,
-        tenant: str,
-        session_id: str,
-        turn_id: str,
+        name: "_Name",
+        line: _Line,
         deadline: Deadline,
         policy: Callable[[Session | None], "Policy"],
         on_cancel: Callable[[], object],
     ) -> AsyncIterator[HeldSession]:
-        holder = f"{self._owner}/{turn_id}"
-        held = await self._acquire(tenant, session_id, holder, deadline, policy)
-        renewal = _Renewal(self._cache, self._settings, _lease_key(tenant, session_id), holder, on_cancel)
+        try:
+            held = await self._acquire(name, line, deadline, policy)
+        except BaseException:
+            # Whether it was granted, handed or neither: what this turn has of the lease goes to who waits.
+            self._begin_giving_back(name, None)
+            raise
+        finally:
+            line.standing = False
+        renewal = _Renewal(self._cache, self._settings, name, self._owner, line, on_cancel)
         if held.leased:
+            self._renewals.add(renewal)
             renewal.start()
         try:
             yield held
         finally:
             renewal.stop()
+            self._renewals.discard(renewal)
             if held.leased:
                 # Not awaited: the reply does not wait for the cache. The database is what decides.
-                task = asyncio.create_task(self._give_back(tenant, session_id, holder, held.after))
-                self._giving_back.add(task)
-                task.add_done_callback(self._giving_back.discard)
+                self._begin_giving_back(name, held.after)
 
     async def _acquire(
         self,
-        tenant: str,
-        session_id: str,
-        holder: str,
+        name: "_Name",
+        line: _Line,
         deadline: Deadline,
         policy: Callable[[Session | None], "Policy"],
     ) -> HeldSession:
-        lease, value = _lease_key(tenant, session_id), _value_key(tenant, session_id)
+        leases, settings = self._cache.leases, self._settings
+        # Who has waited here was counted then.
+        limit = settings.session_queue if line.waiting == 1 else 0
         chosen: Policy | None = None
         while True:
+            place = Place(self._owner, line.waiting - 1, limit, line.standing)
             try:
-                grant = await self._cache.leases.acquire(lease, holder, self._settings.lease_ttl_ms, value)
-            except Unavailable as error:
-                self._note_cache(down=True, reason=error.detail)
-                return HeldSession(await self._store.load(tenant, session_id), leased=False, fresh=True)
-            self._note_cache(down=False)
-            if grant.acquired:
-                if grant.value is not None:
-                    return HeldSession(_unpack(grant.value), leased=True, fresh=False)
-                return HeldSession(await self._store.load(tenant, session_id), leased=True, fresh=True)
-            if chosen == "reject":
-                raise SessionBusy(session_id)
-            remaining_ms = int(deadline.remaining() * 1000)
-            if remaining_ms <= 0:
-                raise SessionBusy(session_id)
-            first, chosen = chosen is None, chosen or policy(await self._store.load(tenant, session_id))
-            with suppress(CacheUnavailable):
-                if first and chosen == "interrupt":
-                    await self._cache.leases.request_cancel(lease)
+                grant = await leases.acquire(
+                    name.lease, name.holder, settings.lease_ttl_ms, name.value, place
+                )
+                self._note_cache(down=False)
+                if grant.acquired:
+                    if grant.value is not None:
+                        return HeldSession(_unpack(grant.value), leased=True, fresh=False)
+                    return HeldSession(await self._load(name), leased=True, fresh=True)
+                remaining_ms = int(deadline.remaining() * 1000)
+                if grant.full or chosen == "reject" or remaining_ms <= 0:
+                    raise SessionBusy(name.session_id)
+                if chosen is None:
+                    cached = grant.value
+                    chosen = policy(await self._load(name) if cached is None else _unpack(cached))
+                    if chosen == "interrupt":
+                        await leases.request_cancel(name.lease)
+                    line.standing = chosen != "reject"
+                    if line.standing:
+                        continue
+                limit = 0
                 # A turn that has been answered may still be giving its lease back: nobody is refused for that.
-                longest = _GIVING_BACK_MS if chosen == "reject" else 1_000
-                await self._cache.leases.wait(lease, min(remaining_ms, longest))
+                longest = _GIVING_BACK_MS if chosen == "reject" else _LOOK_AGAIN_MS
+                await leases.wait(name.lease, min(remaining_ms, longest), name.holder)
+            except CacheUnavailable as error:
+                self._note_cache(down=True, reason=error.detail)
+                return HeldSession(await self._load(name), leased=False, fresh=True)
 
-    async def _give_back(self, tenant: str, session_id: str, holder: str, after: Session | None) -> None:
+    async def _load(self, name: "_Name") -> Session | None:
+        return await self._store.load(name.tenant, name.session_id)
+
+    def _begin_giving_back(self, name: "_Name", after: Session | None) -> None:
+        task = asyncio.create_task(self._give_back(name, after))
+        self._giving_back.add(task)
+        task.add_done_callback(self._giving_back.discard)
+
+    async def _give_back(self, name: "_Name", after: Session | None) -> None:
         put = None
         if after is not None:
-            put = StoredValue(_value_key(tenant, session_id), _pack(after), self._settings.session_cache_ms)
+            put = StoredValue(name.value, _pack(after), self._settings.session_cache_ms)
         try:
-            await self._cache.leases.release(_lease_key(tenant, session_id), holder, put)
+            await self._cache.leases.release(name.lease, name.holder, put, self._owner)
         except Unavailable as error:
             self._note_cache(down=True, reason=error.detail)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                if await self._cache.leases.cancels(self._owner, _LISTEN_MS):
+                    for renewal in list(self._renewals):
+                        renewal.look()
+            except Unavailable:
+                await asyncio.sleep(_LISTEN_AGAIN_S)
 
     def _note_cache(self, *, down: bool, reason: str = "") -> None:
         if down != self._cache_down:
@@ -206,6 +269,25 @@ class SessionKeeper:
             )
 
 
+@record
+class _Name:
+    """A turn that takes a session."""
+
+    tenant: str
+    session_id: str
+    holder: str
+
+    @property
+    def lease(self) -> str:
+        """The session's lease."""
+        return _lease_key(self.tenant, self.session_id)
+
+    @property
+    def value(self) -> str:
+        """The session's cached copy."""
+        return _value_key(self.tenant, self.session_id)
+
+
 class _Renewal:
     """Keeps a lease while its turn runs. Most turns end before the first renewal, and pay for a timer only."""
 
@@ -213,17 +295,20 @@ class _Renewal:
         self,
         cache: Cache,
         settings: WorkflowSettings,
-        lease: str,
-        holder: str,
+        name: _Name,
+        owner: str,
+        line: _Line,
         on_cancel: Callable[[], object],
     ) -> None:
         self._cache = cache
         self._settings = settings
-        self._lease = lease
-        self._holder = holder
+        self._name = name
+        self._owner = owner
+        self._line = line
         self._on_cancel = on_cancel
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked = False
 
     def start(self) -> None:
         """Renew from now on."""
@@ -234,23 +319,43 @@ class _Renewal:
         """Renew no more."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    def look(self) -> None:
+        """Renew out of turn: somebody says that a turn of this replica is to stop."""
+        self._run(self._once())
 
     def _begin(self) -> None:
-        self._task = asyncio.create_task(self._renew())
+        self._run(self._renew())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _renew(self) -> None:
         while True:
-            try:
-                state = await self._cache.leases.renew(self._lease, self._holder, self._settings.lease_ttl_ms)
-                if state.cancel_requested:
-                    self._on_cancel()
-                    return
-            except Unavailable:
-                # The database still decides who commits.
-                _LOG.debug("cannot renew a lease")
+            await self._once()
             await asyncio.sleep(self._settings.lease_renew_ms / 1000)
+
+    async def _once(self) -> None:
+        try:
+            state = await self._cache.leases.renew(
+                self._name.lease,
+                self._name.holder,
+                self._settings.lease_ttl_ms,
+                self._owner,
+                self._line.behind,
+            )
+        except Unavailable:
+            # The database still decides who commits.
+            _LOG.debug("cannot renew a lease")
+            return
+        if state.cancel_requested and not self._asked:
+            # The lease is kept meanwhile: a turn that stops may have to wait for a write.
+            self._asked = True
+            self._on_cancel()
 
 
 def _lease_key(tenant: str, session_id: str) -> str:

@@ -15,7 +15,7 @@ class WorkflowSettings(CommonSettings):
     """How long a session stays taken when the replica that holds it dies."""
     lease_renew_ms: int = Field(default=2_000, ge=200)
     session_queue: int = Field(default=128, ge=0)
-    """Messages that may wait for one session in this replica."""
+    """Messages that may wait for one session, in all replicas together."""
     session_cache_ms: int = Field(default=3_600_000, ge=0)
     """How long a session stays in the cache; the database has it for good."""
     stream_timeout_ms: int = Field(default=300_000, ge=1_000)

@@ -31,7 +31,7 @@ from signalbox.contracts.events import (
     TextEvent,
     UsageEvent,
 )
-from signalbox.contracts.query import QueryReply
+from signalbox.contracts.query import QueryReply, TurnState
 from signalbox.workflow.clarifying import ask
 from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
@@ -39,7 +39,7 @@ from signalbox.workflow.execution import Executor, Outcome, Work
 from signalbox.workflow.matching import History, Incoming
 from signalbox.workflow.ports import SessionStore
 from signalbox.workflow.records import Session, TurnRecord
-from signalbox.workflow.running import cancel_once
+from signalbox.workflow.running import TurnStop
 from signalbox.workflow.sessions import HeldSession, Policy, SessionKeeper
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import WorkflowSnapshot
@@ -51,14 +51,15 @@ from signalbox.workflow.turn_state import (
     call_context,
     chat_messages,
     committed_record,
+    ended_record,
     running_record,
     session_after,
     turn_reply,
 )
 
-_STALE_MS = 10_000
 _HEARTBEAT_S = 2.0
 _LOOK_AGAIN_S = 0.02
+_LOOK_RARELY_S = 0.25
 
 
 class TurnRunner:
@@ -86,17 +87,16 @@ class TurnRunner:
         self._tracer = tracer
         self._owner = owner
 
-    async def run(self, given: TurnInput, log: TurnLog) -> QueryReply:
+    async def run(self, given: TurnInput, log: TurnLog, stop: TurnStop) -> QueryReply:
         """Answer one message. The turn is committed when this returns, and ``log`` ends with ``complete``.
+
+        ``stop`` is told when there may be a write that must not be cut off, and asked when another message interrupts.
 
         Raises:
             SignalboxError: nothing was committed.
         """
         deadline = current_deadline()
         deadline.check("this turn")
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a turn runs in a task")
         with self._tracer.start_as_current_span("turn", attributes={"signalbox.turn_id": given.turn_id}):
             async with self._keeper.take(
                 given.principal.tenant,
@@ -104,12 +104,12 @@ class TurnRunner:
                 given.turn_id,
                 deadline,
                 lambda session: self._policy(given, session),
-                lambda: cancel_once(task),
+                stop.request,
             ) as held:
-                return await self._run_held(given, log, held, deadline)
+                return await self._run_held(given, log, stop, held, deadline)
 
     async def _run_held(
-        self, given: TurnInput, log: TurnLog, held: HeldSession, deadline: Deadline
+        self, given: TurnInput, log: TurnLog, stop: TurnStop, held: HeldSession, deadline: Deadline
     ) -> QueryReply:
         if log.shared and not held.fresh:
             # What was streamed cannot be taken back: a stream does not start from a copy that may be stale.
@@ -118,7 +118,7 @@ class TurnRunner:
             start = await self._start(given, held.session)
             log.cancel_when_left = start.snapshot.config.policies.client_gone == "cancel"
             try:
-                return await self._answer(given, start, log, held)
+                return await self._answer(given, start, log, stop, held)
             except _StaleStart as stale:
                 if not log.restart():
                     raise LeaseLost from stale
@@ -131,62 +131,85 @@ class TurnRunner:
         held.fresh = True
 
     async def _clear_way(self, start: TurnStart, deadline: Deadline) -> None:
-        """End a running turn whose replica died, or give a living one a moment to commit."""
-        now = now_ms()
-        if await self._store.abandon(start.session, now - _STALE_MS, now):
-            return
-        if deadline.remaining() <= 0:
-            raise SessionBusy(start.session.session_id)
-        await asyncio.sleep(min(_LOOK_AGAIN_S, deadline.remaining()))
+        """Wait until no other turn is running in this place, and end one whose replica died."""
+        pause = _LOOK_AGAIN_S
+        while True:
+            heartbeat_at = await self._store.running_since(start.session)
+            if heartbeat_at is None:
+                return
+            now = now_ms()
+            # As long as a lease lives without its holder: the two of a replica that died end together.
+            stale_before = now - self._settings.lease_ttl_ms
+            if heartbeat_at < stale_before and await self._store.abandon(start.session, stale_before, now):
+                return
+            if deadline.remaining() <= 0:
+                raise SessionBusy(start.session.session_id)
+            await asyncio.sleep(min(pause, deadline.remaining()))
+            pause = min(pause * 2, _LOOK_RARELY_S)
 
     async def _answer(
-        self, given: TurnInput, start: TurnStart, log: TurnLog, held: HeldSession
+        self, given: TurnInput, start: TurnStart, log: TurnLog, stop: TurnStop, held: HeldSession
     ) -> QueryReply:
-        await self._announce_start(given, start, log)
-        message, history = given.request.message, self._history(start)
-        incoming = Incoming.of(start.snapshot, message, start.context, given.principal, history)
-        plan = await self._decider.decide(start.session, message, incoming)
-        running = running_record(self._owner, given, start) if plan.may_write(start.snapshot) else None
-        async with self._place(start, running):
-            await self._announce_intent(plan, log)
-            greeting = await self._greet(start, log)
-            outcome = await self._work(given, start, plan, log, history)
-            reply = turn_reply(given, start, plan, outcome, greeting)
-            after = session_after(start, plan, outcome)
-            record = committed_record(self._owner, given, start, plan, outcome, reply, log)
-            further = given.further(reply) if given.further is not None else ()
-            await self._commit(given, start, after, record, outcome, further, begun=running is not None)
+        plan: Plan | None = None
+        begun = stop.may_write = False
+        try:
+            await self._announce_start(given, start, log)
+            message, history = given.request.message, self._history(start)
+            incoming = Incoming.of(start.snapshot, message, start.context, given.principal, history)
+            plan = await self._decider.decide(start.session, message, incoming)
+            begun = stop.may_write = plan.may_write(start.snapshot)
+            running = running_record(self._owner, given, start) if begun else None
+            async with self._place(start, running):
+                await self._announce_intent(plan, log)
+                greeting = await self._greet(start, log)
+                outcome = await self._work(given, start, plan, log, history)
+                reply = turn_reply(given, start, plan, outcome, greeting)
+                after = session_after(start, plan, outcome)
+                record = committed_record(self._owner, given, start, plan, outcome, reply, log)
+                further = given.further(reply) if given.further is not None else ()
+                await self._commit(given, start, after, record, outcome, further, begun=begun)
+        except _StaleStart:
+            raise
+        except BaseException as error:
+            await self._note_end(given, start, plan, log, error, begun=begun)
+            raise
         held.after = replace(after, stored=True)
         await log.emit(CompleteEvent(data=reply))
         return reply
 
     @asynccontextmanager
     async def _place(self, start: TurnStart, turn: TurnRecord | None) -> AsyncIterator[None]:
-        """Write the running turn before anything outside may change; without ``turn`` nothing may.
-
-        The place in the order is given back when the block fails or is cancelled.
-        """
+        """Write the running turn before anything outside may change; without ``turn`` nothing may."""
         if turn is None:
             yield
             return
-        heartbeat: asyncio.Task[None] | None = None
         try:
-            try:
-                await self._store.begin(start.before, turn)
-            except (PreconditionFailed, DuplicateKey) as error:
-                raise _StaleStart from error
-            heartbeat = asyncio.create_task(self._heartbeats(turn))
+            await self._store.begin(start.before, turn)
+        except (PreconditionFailed, DuplicateKey) as error:
+            raise _StaleStart from error
+        heartbeat = asyncio.create_task(self._heartbeats(turn))
+        try:
             yield
-        except _StaleStart:
-            raise
-        except BaseException as error:
-            status = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
-            with suppress(Unavailable):
-                await asyncio.shield(self._store.fail(turn.tenant, turn.turn_id, status, now_ms()))
-            raise
         finally:
-            if heartbeat is not None:
-                heartbeat.cancel()
+            heartbeat.cancel()
+
+    async def _note_end(
+        self,
+        given: TurnInput,
+        start: TurnStart,
+        plan: Plan | None,
+        log: TurnLog,
+        error: BaseException,
+        *,
+        begun: bool,
+    ) -> None:
+        """Keep what an unfinished turn cost; one that had begun gives its place in the order back."""
+        status: TurnState = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+        ended = ended_record(self._owner, given, start, plan, log, status)
+        if begun or status == "cancelled" or ended.input_tokens:
+            # A session that has moved on, or was deleted, wants nothing of it.
+            with suppress(Unavailable, PreconditionFailed, DuplicateKey):
+                await asyncio.shield(self._store.fail(start.before, ended, begun=begun))
 
     async def _start(self, given: TurnInput, stored: Session | None) -> TurnStart:
         request, principal, now = given.request, given.principal, now_ms()

@@ -11,7 +11,15 @@ from pydantic import TypeAdapter
 from signalbox.common.cache import EventLogs, key
 from signalbox.common.errors import Unavailable
 from signalbox.contracts.base import WireModel
-from signalbox.contracts.events import CompleteEvent, ErrorEvent, TextData, TextEvent, TurnEvent
+from signalbox.contracts.events import (
+    CompleteEvent,
+    ErrorEvent,
+    TextData,
+    TextEvent,
+    TurnEvent,
+    UsageData,
+    UsageEvent,
+)
 
 _EVENT: TypeAdapter[TurnEvent] = TypeAdapter(TurnEvent)
 
@@ -87,6 +95,10 @@ class TurnLog:
         held_back = [TextEvent(data=TextData(delta="".join(self._text)))] if self._text else []
         kept = [_kept_form(event, sensitive) for event in _merged([*self._kept, *held_back])]
         return orjson.dumps(kept).decode()
+
+    def usage(self) -> list[UsageData]:
+        """What models were paid for so far."""
+        return [event.data for event in self._kept if isinstance(event, UsageEvent)]
 
     async def follow(self) -> AsyncGenerator[tuple[int, bytes], None]:
         """All events from the first on, as they come, until the last one."""

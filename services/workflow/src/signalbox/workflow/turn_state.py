@@ -13,7 +13,7 @@ from signalbox.contracts.admin import ReleasePointer
 from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.identity import Principal, Scope
-from signalbox.contracts.query import Decision, QueryReply, QueryRequest
+from signalbox.contracts.query import Decision, QueryReply, QueryRequest, TurnState
 from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Outcome
 from signalbox.workflow.language import choose_language
@@ -159,6 +159,30 @@ def committed_record(
         score=decided.score,
         intent=decided.intent.id if decided.intent else None,
         outcome=outcome.status,
+        latency_ms=(time.perf_counter() - start.started) * 1000,
+        input_tokens=sum(entry.input_tokens for entry in used),
+        output_tokens=sum(entry.output_tokens for entry in used),
+        cost_pico=cost,
+        currency=currency,
+        committed_at=now_ms(),
+    )
+
+
+def ended_record(
+    owner: str, given: TurnInput, start: TurnStart, plan: Plan | None, log: TurnLog, status: TurnState
+) -> TurnRecord:
+    """The row of a turn that was not committed: what had happened by then, and what its models had cost."""
+    used = log.usage()
+    cost, currency = _cost(used)
+    decided = plan.decided if plan is not None else None
+    return replace(
+        running_record(owner, given, start),
+        seq=None,
+        status=status,
+        events=log.events_to_keep(start.snapshot.sensitive),
+        stage=decided.stage if decided else None,
+        score=decided.score if decided else None,
+        intent=decided.intent.id if decided and decided.intent else None,
         latency_ms=(time.perf_counter() - start.started) * 1000,
         input_tokens=sum(entry.input_tokens for entry in used),
         output_tokens=sum(entry.output_tokens for entry in used),

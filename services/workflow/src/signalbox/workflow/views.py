@@ -131,7 +131,7 @@ class SessionViews:
         """
         view = await self.turn(principal, turn_id, user_id)
         if view.status == "running" and not self._running.cancel(principal.tenant, turn_id):
-            await self._keeper.request_cancel(principal.tenant, view.session_id)
+            await self._keeper.request_cancel(principal.tenant, view.session_id, turn_id)
         return view
 
     async def feedback(

@@ -48,6 +48,24 @@ class Grant:
     holder: str
     """Who holds the lease now."""
     value: bytes | None = None
+    full: bool = False
+    """Whether a place in line was refused, because too many wait already."""
+
+
+@record
+class Place:
+    """Who asks for a lease for one process, of all that wait for it there.
+
+    A process has one place in a line: that of whoever has waited in it longest.
+    """
+
+    process: str
+    behind: int = 0
+    """How many more wait in the process."""
+    limit: int = 0
+    """How many may wait in all processes; 0 for any number."""
+    stands: bool = False
+    """Whether to stand in line when the lease is taken."""
 
 
 @record
@@ -79,29 +97,54 @@ class Values(Protocol):
 
 
 class Leases(Protocol):
-    """Leases avoid wasted work; correctness is in the database."""
+    """Leases avoid wasted work; correctness is in the database.
 
-    async def acquire(self, lease: str, holder: str, ttl_ms: int, read: str | None = None) -> Grant:
-        """Take the lease unless another holds it, and read the value ``read`` in the same round trip.
+    A holder is named ``process/what`` or by its process alone. Who waits may stand in line: then the lease goes from
+    process to process in the order in which they came to stand there. A process that has not been heard of for some
+    seconds loses its place.
+    """
+
+    async def acquire(
+        self, lease: str, holder: str, ttl_ms: int, read: str | None = None, place: Place | None = None
+    ) -> Grant:
+        """Take the lease unless another holds it or stands in line, and read the value ``read`` in the same round trip.
 
         Who holds it already takes it again, prolonged, and stays asked to stop if it was.
         """
         ...
 
-    async def renew(self, lease: str, holder: str, ttl_ms: int) -> LeaseState:
-        """Prolong the lease if ``holder`` still has it."""
+    async def stand(self, lease: str, process: str, waiting: int, limit: int) -> bool:
+        """Say how many wait in a process; false when more than ``limit`` would wait in all, and nothing changed."""
         ...
 
-    async def release(self, lease: str, holder: str, put: StoredValue | None = None) -> bool:
-        """Give the lease back and, if it was still held, write ``put`` in the same round trip."""
+    async def renew(
+        self, lease: str, holder: str, ttl_ms: int, process: str = "", waiting: int = 0
+    ) -> LeaseState:
+        """Prolong the lease if ``holder`` still has it; ``waiting`` wait behind it in its process."""
         ...
 
-    async def request_cancel(self, lease: str) -> bool:
-        """Ask whoever holds the lease to stop; false when nobody does. The holder learns it when renewing."""
+    async def release(
+        self, lease: str, holder: str, put: StoredValue | None = None, process: str = ""
+    ) -> bool:
+        """Give the lease back and, if it was still held, write ``put`` in the same round trip.
+
+        It goes to whoever is first in line. With ``process`` a place that ``holder`` has in the line is given up too.
+        """
         ...
 
-    async def wait(self, lease: str, timeout_ms: int) -> bool:
-        """Wait until the lease may be free; false when the time ran out first.
+    async def request_cancel(self, lease: str, what: str = "") -> bool:
+        """Ask whoever holds the lease to stop; false when nobody does, or its name does not end with ``/what``.
+
+        The holder learns it when renewing, its process by ``cancels``.
+        """
+        ...
+
+    async def cancels(self, process: str, timeout_ms: int) -> bool:
+        """Wait until a holder that belongs to ``process`` is asked to stop; false when the time ran out first."""
+        ...
+
+    async def wait(self, lease: str, timeout_ms: int, holder: str = "") -> bool:
+        """Wait until the lease may be free, or was handed to ``holder``; false when the time ran out first.
 
         A release tells everybody who waits at once, in no order; an expiry is noticed when it happens.
         """

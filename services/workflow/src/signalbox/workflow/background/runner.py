@@ -19,8 +19,8 @@ from signalbox.workflow.background.batches import BatchKeeper
 from signalbox.workflow.background.ports import TaskStore
 from signalbox.workflow.background.records import TaskName, TaskRecord
 from signalbox.workflow.background.results import webhooks_of
-from signalbox.workflow.errors import LeaseLost, SessionBusy, TaskGivenUp, TurnCancelled
-from signalbox.workflow.running import RunningTurns
+from signalbox.workflow.errors import LeaseLost, SessionBusy, ShuttingDown, TaskGivenUp, TurnCancelled
+from signalbox.workflow.running import RunningTurns, TurnStop
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.turn_log import TurnLog
 from signalbox.workflow.turn_state import TurnInput
@@ -40,7 +40,7 @@ _PASSES = (Unavailable, SessionBusy, LeaseLost)
 class AnswersTurns(Protocol):
     """Runs one turn to its commit."""
 
-    async def run(self, given: TurnInput, log: TurnLog) -> QueryReply:
+    async def run(self, given: TurnInput, log: TurnLog, stop: TurnStop) -> QueryReply:
         """See ``TurnRunner.run``."""
         ...
 
@@ -138,7 +138,7 @@ class TaskRunner:
             if task.attempt > _MOST_ATTEMPTS:
                 raise TaskGivenUp(task.attempt - 1)
             await self._answer(attempt)
-        except TurnCancelled as error:
+        except (TurnCancelled, ShuttingDown) as error:
             if attempt.cancelled:
                 await self._end(attempt, "cancelled", None)
             elif not attempt.lost:
@@ -171,7 +171,9 @@ class TaskRunner:
             # The task ends in the transaction of its turn: there is no turn without a result, and none with two.
             further=lambda reply: self._success(task, reply),
         )
-        turn = self._running.start(task.tenant, task.turn_id, log, lambda: self._turns.run(given, log))
+        turn = self._running.start(
+            task.tenant, task.turn_id, log, lambda stop: self._turns.run(given, log, stop)
+        )
         await asyncio.shield(turn)
 
     def _principal(self, task: TaskRecord) -> Principal:

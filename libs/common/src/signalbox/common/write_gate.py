@@ -1,0 +1,89 @@
+"""The gate that the writes of one turn go through, so that a turn is never stopped in the middle of one.
+
+Who makes a write (Tools, Skills) holds the turn's gate meanwhile; who stops the turn (Workflow) closes the gate first:
+it waits for the write that is in flight, and no other begins. The gate is a lease, so that it works between processes
+and costs a write one round trip before it. While the cache is down writes are made without it.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from signalbox.common.cache import Leases, Place, key
+from signalbox.common.context import current_deadline
+from signalbox.common.errors import Conflict, Unavailable
+from signalbox.common.ids import new_id
+
+_CLOSER = "stop"
+_CLOSED_MS = 600_000
+"""How long a gate stays closed: longer than anything of the turn may still be on its way."""
+_LONGEST_WRITE_MS = 300_000
+_GRACE_MS = 2_000
+_LOOK_AGAIN_MS = 1_000
+
+
+class TurnStopped(Conflict):
+    """The turn is being stopped: the write was not begun."""
+
+    code = "turn_stopped"
+    title = "Turn stopped"
+
+    def __init__(self) -> None:
+        super().__init__("The turn was stopped before this write began; nothing was written.")
+
+
+class WriteGate:
+    """Gates of turns, over the leases of a cache."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+
+    @asynccontextmanager
+    async def write(self, tenant: str, turn_id: str) -> AsyncIterator[None]:
+        """Hold the turn's gate during a write; the writes of one turn go one after the other.
+
+        Raises:
+            TurnStopped: the turn is being stopped.
+        """
+        lease, holder = _lease(tenant, turn_id), f"write/{new_id('w')}"
+        held = False
+        with suppress(Unavailable):
+            await self._enter(lease, holder)
+            held = True
+        try:
+            yield
+        finally:
+            if held:
+                with suppress(Unavailable):
+                    await asyncio.shield(self._leases.release(lease, holder))
+
+    async def close(self, tenant: str, turn_id: str, within_s: float) -> bool:
+        """Wait for the write that is in flight and let no other begin; false when it took longer than it may."""
+        lease, loop = _lease(tenant, turn_id), asyncio.get_running_loop()
+        until = loop.time() + within_s
+        # It stands in line, so that it comes before the turn's next write.
+        place = Place(_CLOSER, stands=True)
+        with suppress(Unavailable):
+            while not (await self._leases.acquire(lease, _CLOSER, _CLOSED_MS, None, place)).acquired:
+                left_ms = int((until - loop.time()) * 1000)
+                if left_ms <= 0:
+                    await self._leases.release(lease, _CLOSER, None, _CLOSER)
+                    return False
+                await self._leases.wait(lease, min(left_ms, _LOOK_AGAIN_MS), _CLOSER)
+        return True
+
+    async def _enter(self, lease: str, holder: str) -> None:
+        deadline = current_deadline()
+        ttl_ms = min(int(deadline.remaining() * 1000), _LONGEST_WRITE_MS) + _GRACE_MS
+        while True:
+            grant = await self._leases.acquire(lease, holder, ttl_ms)
+            if grant.acquired:
+                return
+            if grant.holder == _CLOSER:
+                raise TurnStopped
+            left = deadline.check("this write")
+            await self._leases.wait(lease, min(int(left * 1000), _LOOK_AGAIN_MS))
+
+
+def _lease(tenant: str, turn_id: str) -> str:
+    return key("writes", tenant, turn_id)
