@@ -11,6 +11,7 @@ from gates.markdown import ROOT, anchors, blocks, code_spans, links, pages, pros
 from pydantic import BaseModel, TypeAdapter
 
 from signalbox.common.cli.dialogues import DialogueFile
+from signalbox.common.importing import import_workflow
 from signalbox.common.validation import validate
 from signalbox.contracts import events, problem, query
 from signalbox.llm_gateway.gateway_file import GatewayFile
@@ -99,6 +100,13 @@ def test_sections_of_the_gateways_file_are_valid(text: str) -> None:
 @pytest.mark.parametrize("text", _snippets("yaml", "dialogues"))
 def test_dialogues_are_valid(text: str) -> None:
     assert DialogueFile.model_validate(yaml.safe_load(text)).dialogues
+
+
+def test_an_earlier_configuration_becomes_what_the_page_shows() -> None:
+    page = ROOT / "docs" / "how-to" / "import-a-workflow.md"
+    (earlier,) = [block.body for block in blocks(page) if (block.language, block.argument) == ("json", "earlier")]
+    (ours,) = [block.body for block in blocks(page) if block.language == "yaml"]
+    assert import_workflow(json.loads(earlier)).document == yaml.safe_load(ours)
 
 
 @pytest.mark.parametrize("name", _MODELS)

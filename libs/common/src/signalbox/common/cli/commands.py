@@ -5,7 +5,7 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from signalbox.common.cli import ask, dialogues, documents, migrate, models, serve
+from signalbox.common.cli import ask, dialogues, documents, importing, migrate, models, serve
 from signalbox.common.errors import SignalboxError
 from signalbox.common.installed import registered
 
@@ -21,7 +21,7 @@ def build_cli() -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    parts = [documents.app, ask.app, dialogues.app, models.app, serve.app, migrate.app]
+    parts = [documents.app, importing.app, ask.app, dialogues.app, models.app, serve.app, migrate.app]
     parts += [point.load() for point in sorted(registered(COMMANDS_GROUP), key=lambda p: p.name)]
     for part in parts:
         root.registered_commands += part.registered_commands

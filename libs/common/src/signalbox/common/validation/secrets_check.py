@@ -51,7 +51,7 @@ def _check_text(path: Path, text: str, container: str | None) -> Iterator[Findin
     name = next((part for part in reversed(path) if isinstance(part, str)), "")
     if _SHAPES.search(text.encode("utf-8", "replace")) is not None:
         yield Finding(path, "secret_as_value", f"`{name}` holds what looks like a credential: {_ADVICE}")
-    elif container is not None and len(path) > 1 and name != container and _is_secret_name(name):
+    elif container is not None and len(path) > 1 and name != container and is_secret_name(name):
         if text.startswith("secret:"):
             if container != "variables":
                 detail = f"`{name}`: a secret is put in by `auth`, not by templates; a reference here is sent as it is."
@@ -72,13 +72,20 @@ def _check_url(path: Path, name: str, text: str) -> Iterator[Finding]:
         yield Finding(path, "secret_as_value", f"`{name}` holds a user and password in its URL: {_ADVICE}")
     elif name in _URL_KEYS:
         literal = parse_qsl(urlsplit(_TEMPLATE.sub("", text)).query, max_num_fields=1000)
-        if any(_is_secret_name(key) and value for key, value in literal):
+        if any(is_secret_name(key) and value for key, value in literal):
             yield Finding(path, "secret_as_value", f"`{name}` holds a credential in its query: {_ADVICE}")
 
 
-def _is_secret_name(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
+    """Whether a field of this name usually holds a credential."""
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return _SECRET_NAME.match(re.sub(r"[^a-z0-9]+", "_", snake.lower())) is not None
+
+
+def credential_shapes(replacement: str, text: str) -> str:
+    """The text, with whatever has the shape of a well-known credential replaced."""
+    replaced: bytes = _SHAPES.sub(replacement.encode(), text.encode("utf-8", "replace"))
+    return replaced.decode()
 
 
 def _has_literal(text: str) -> bool:
