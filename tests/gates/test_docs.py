@@ -104,7 +104,9 @@ def test_dialogues_are_valid(text: str) -> None:
 
 def test_an_earlier_configuration_becomes_what_the_page_shows() -> None:
     page = ROOT / "docs" / "how-to" / "import-a-workflow.md"
-    (earlier,) = [block.body for block in blocks(page) if (block.language, block.argument) == ("json", "earlier")]
+    (earlier,) = [
+        block.body for block in blocks(page) if (block.language, block.argument) == ("json", "earlier")
+    ]
     (ours,) = [block.body for block in blocks(page) if block.language == "yaml"]
     assert import_workflow(json.loads(earlier)).document == yaml.safe_load(ours)
 
