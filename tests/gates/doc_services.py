@@ -26,7 +26,13 @@ _TITLES: dict[ServiceName, str] = {
     "llm_gateway": "LLM Gateway",
     "admin": "Admin",
 }
-_OF_THE_COMMAND_LINE = ("signalbox.common.cli", ".cli", ".settings", "signalbox.standalone")
+_OF_THE_COMMAND_LINE = (
+    "signalbox.common.cli",
+    "signalbox.common.importing",
+    ".cli",
+    ".settings",
+    "signalbox.standalone",
+)
 _NO_ERRORS = re.compile(r"\.(standalone|migrations|__main__)\b")
 _HEALTH = {"/live", "/ready", "/metrics"}
 
