@@ -1,5 +1,7 @@
 """Deployments: which provider serves a model, under which name, with which limits of time and ability."""
 
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -131,7 +133,16 @@ class Deployment(_Setting):
             raise ValueError("a deployment has a price or 'cost: unknown', not both")
         return self
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy, which works out for itself what follows from its fields."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in _WORKED_OUT:
+            copied.__dict__.pop(name, None)
+        return copied
+
+    # Each call asks for all of these, some of them several times.
+
+    @cached_property
     def kind(self) -> UpstreamKind:
         """Which of our upstreams calls it."""
         if self.provider == DEMO_MODEL:
@@ -139,18 +150,18 @@ class Deployment(_Setting):
         compatible = self.provider in _COMPATIBLE_URLS or self.provider in _COMPATIBLE_LOCAL
         return "openai" if compatible else "litellm"
 
-    @property
+    @cached_property
     def url(self) -> str | None:
         """Base URL without a slash at its end; None leaves it to litellm."""
         url = self.base_url or _COMPATIBLE_URLS.get(self.provider)
         return None if url is None else url.rstrip("/")
 
-    @property
+    @cached_property
     def provider_model(self) -> str:
         """The provider's name of the model."""
         return self.upstream_model or self.model
 
-    @property
+    @cached_property
     def extensions(self) -> Extensions:
         """What requests that the gateway writes may hold beyond OpenAI's own API.
 
@@ -160,7 +171,7 @@ class Deployment(_Setting):
             return frozenset()
         return _EXTENSIONS.get(self.provider, COMMON_EXTENSIONS)
 
-    @property
+    @cached_property
     def name(self) -> str:
         """How ledger, logs and errors call it."""
         return self.id or f"{self.provider}/{self.provider_model}"
@@ -168,6 +179,9 @@ class Deployment(_Setting):
     def serving(self, model: str) -> "Deployment":
         """This deployment for a model that it serves by ``*``."""
         return self.model_copy(update={"model": model}) if self.model == ANY_MODEL else self
+
+
+_WORKED_OUT = tuple(name for name, value in vars(Deployment).items() if isinstance(value, cached_property))
 
 
 class Credentials:

@@ -1,7 +1,7 @@
 """What a model call needs from HTTP and gives back, whoever speaks HTTP: FastAPI's routes, or the fast lane."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import SignalboxError
@@ -75,12 +75,12 @@ class ModelFront:
             _LOG.exception("unhandled error")
             return refused(internal_error())
 
-    async def _made(
+    def _made(
         self, operation: Operation, body: RequestBody, caller: Caller
-    ) -> WholeAnswer | StreamedAnswer:
+    ) -> Awaitable[WholeAnswer | StreamedAnswer]:
         if operation == "embeddings":
-            return await self._calls.embed(body, caller)
-        return await self._calls.chat(body, caller)
+            return self._calls.embed(body, caller)
+        return self._calls.chat(body, caller)
 
 
 def caller_of(headers: Mapping[str, str], principal: Principal) -> Caller:

@@ -76,7 +76,8 @@ class BatchedLedger:
     def record(self, call: LedgerCall) -> None:
         """See ``ports.Ledger.record``."""
         self._waiting.append(call)
-        self._came.set()
+        if len(self._waiting) == 1:
+            self._came.set()
 
     def waiting(self) -> int:
         """How many rows wait for the database."""

@@ -38,6 +38,10 @@ class Verdict:
     over: tuple[int, ...] = ()
 
 
+JUST_GRANTED = Verdict(Answer.GRANTED)
+"""The answer to nearly every reservation: granted, and no soft budget is exceeded."""
+
+
 @record
 class Amounts:
     """What a call uses: tokens, and 10^-9 units of money, rounded up."""

@@ -111,7 +111,10 @@ class Demands:
             opening.model,
             opening.worst.currency,
         )
-        return self._get(known, now_ms, lambda policies: _compile(policies, opening, now_ms))
+        found = self._found(known)
+        if found is None or now_ms >= found.until_ms:
+            found = self._keep(known, _compile(self._source(), opening, now_ms))
+        return found
 
     def budgets_of(self, call: "Spender", currency: str, now_ms: int) -> DemandSet:
         """The budgets of a currency that a call of the ledger counts in and whose windows are not over."""
@@ -124,36 +127,33 @@ class Demands:
         )
         return DemandSet.of([each for each in found if each is not None and now_ms < each.end_ms])
 
-    def of_deployment(self, opening: Opening, deployment: Deployment, now_ms: int) -> DemandSet:
+    def of_deployment(self, opening: Opening, deployment: Deployment) -> DemandSet:
         """What a call asks of a deployment: its own limits, which all share, and the tenant's limits for it."""
         tenant = opening.principal.tenant
-        return self._get(
-            (tenant, deployment.name),
-            now_ms,
-            lambda policies: DemandSet.of(
-                [
-                    *_own_limits(deployment),
-                    *(
-                        demand
-                        for rule in policies.limits
-                        if rule.of == "deployment"
-                        for demand in _limit(rule, tenant, deployment.name)
-                    ),
-                ]
-            ),
-        )
+        known = (tenant, deployment.name)
+        found = self._found(known)
+        if found is None:
+            limits = [
+                demand
+                for rule in self._source().limits
+                if rule.of == "deployment"
+                for demand in _limit(rule, tenant, deployment.name)
+            ]
+            found = self._keep(known, DemandSet.of([*_own_limits(deployment), *limits]))
+        return found
 
-    def _get(self, known: object, now_ms: int, compiled: Callable[[PolicySet], DemandSet]) -> DemandSet:
+    def _found(self, known: object) -> DemandSet | None:
         policies = self._source()
         if policies is not self._policies:
             self._policies = policies
             self._known.clear()
-        found = self._known.get(known)
-        if found is None or now_ms >= found.until_ms:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            found = self._known[known] = compiled(policies)
-        return found
+        return self._known.get(known)
+
+    def _keep(self, known: object, demands: DemandSet) -> DemandSet:
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[known] = demands
+        return demands
 
     def forget(self) -> None:
         """Compile anew: this process was wrong about the time."""

@@ -8,6 +8,7 @@ from signalbox.common.errors import Unavailable
 from signalbox.common.ids import now_ms
 from signalbox.common.record import record
 from signalbox.llm_gateway.admission.counters import (
+    JUST_GRANTED,
     NEVER_MS,
     UNKNOWN_MS,
     Amounts,
@@ -57,11 +58,18 @@ class LimitedAdmission:
 
     async def admit(self, opening: Opening) -> LimitedTicket:
         """See ``Admission``."""
-        demands = self._demands.of(opening, self._now_ms())
+        demands = self._demands.of(opening, self._clock() + self._ahead_ms)
         _check_price(opening, demands)
         asking = _Asking(opening, _amounts(opening.worst), opened(opening))
         try:
-            demands = await self._reserve(asking, demands)
+            if self._room.is_empty:
+                verdict = await self._counters.reserve(
+                    opening.call_id, demands, asking.amounts, asking.record
+                )
+                if verdict is not JUST_GRANTED:
+                    demands = await self._reserve(asking, demands, verdict)
+            else:
+                demands = await self._reserve(asking, demands)
         except Unavailable as error:
             if not demands.fails_open:
                 self._counters.give_back(opening.call_id)
@@ -78,7 +86,7 @@ class LimitedAdmission:
 
     def of_deployment(self, opening: Opening, deployment: Deployment) -> DemandSet:
         """What a call asks of a deployment."""
-        return self._demands.of_deployment(opening, deployment, self._now_ms())
+        return self._demands.of_deployment(opening, deployment)
 
     def ended(self, demands: DemandSet) -> None:
         """A call with these demands is over: there may be room for another."""
@@ -100,15 +108,14 @@ class LimitedAdmission:
         self._metrics.refused.labels(demand.name).inc()
         return refusal(demand, ms, _needed(demand, amounts))
 
-    def _now_ms(self) -> int:
-        """The time on the clock that counts, as far as it is known."""
-        return self._clock() + self._ahead_ms
-
-    async def _reserve(self, asking: "_Asking", demands: DemandSet) -> DemandSet:
-        key = self._room.ahead(demands)
+    async def _reserve(
+        self, asking: "_Asking", demands: DemandSet, verdict: Verdict | None = None
+    ) -> DemandSet:
+        """The demands that were reserved; ``verdict`` is what was said already."""
+        key = None if verdict is not None else self._room.ahead(demands)
         if key is not None and not self._room.is_full:
             return await self._wait(asking, demands, key, None)
-        demands, refused = await self._decide(asking, demands)
+        demands, refused = await self._decide(asking, demands, verdict)
         if refused is None:
             return demands
         demand = demands.demands[refused.index]
@@ -153,12 +160,15 @@ class LimitedAdmission:
                 place.refused(refused.ms)
         return demands, verdict
 
-    async def _decide(self, asking: "_Asking", demands: DemandSet) -> tuple[DemandSet, Verdict | None]:
+    async def _decide(
+        self, asking: "_Asking", demands: DemandSet, verdict: Verdict | None = None
+    ) -> tuple[DemandSet, Verdict | None]:
         """The demands that were reserved, or those of which one has no room, and which."""
         for _ in range(_ROUNDS):
-            verdict = await self._counters.reserve(
-                asking.opening.call_id, demands, asking.amounts, asking.record
-            )
+            if verdict is None:
+                verdict = await self._counters.reserve(
+                    asking.opening.call_id, demands, asking.amounts, asking.record
+                )
             if verdict.answer is Answer.GRANTED:
                 self._say_exceeded([demands.demands[index] for index in verdict.over])
                 return demands, None
@@ -170,6 +180,7 @@ class LimitedAdmission:
                 demands = self._demands.of(asking.opening, verdict.ms)
             else:
                 await self.mended(demands, verdict)
+            verdict = None
         raise uncounted()
 
     def _say_exceeded(self, budgets: list[Demand]) -> None:

@@ -4,11 +4,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from signalbox.llm_gateway.admission.counters import NEVER_MS, UNKNOWN_MS, Amounts, Answer, Used, Verdict
+from signalbox.llm_gateway.admission.counters import (
+    JUST_GRANTED,
+    NEVER_MS,
+    UNKNOWN_MS,
+    Amounts,
+    Answer,
+    Used,
+    Verdict,
+)
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.windows import SlidingWindow
 
-_GRANTED = Verdict(Answer.GRANTED)
 _SWEEP_AT = 1024
 
 
@@ -135,19 +142,19 @@ class MemoryCounters:
             verdict = self._limit_obstacle(index, demand, amount, now)
             if verdict.answer is not Answer.GRANTED:
                 return verdict
-        return Verdict(Answer.GRANTED, over=tuple(over)) if over else _GRANTED
+        return Verdict(Answer.GRANTED, over=tuple(over)) if over else JUST_GRANTED
 
     def _limit_obstacle(self, index: int, demand: Demand, amount: int, now: int) -> Verdict:
         if demand.kind == "parallel":
             full = self._parallel.get(demand.key, 0) >= demand.limit
-            return Verdict(Answer.REFUSED, index, UNKNOWN_MS) if full else _GRANTED
+            return Verdict(Answer.REFUSED, index, UNKNOWN_MS) if full else JUST_GRANTED
         if amount > demand.limit:
             return Verdict(Answer.REFUSED, index, NEVER_MS)
         window = self._window(demand)
         missing = window.used(now) + amount - demand.limit
         if missing > 0:
             return Verdict(Answer.REFUSED, index, max(1, -(-window.wait_us(missing, now) // 1000)))
-        return _GRANTED
+        return JUST_GRANTED
 
     def _budget_obstacle(
         self, index: int, demand: Demand, amount: int, now_ms: int, *, extends: bool
@@ -160,9 +167,9 @@ class MemoryCounters:
         if demand.kind == "soft":
             # What open calls have reserved is not spent.
             exceeded = budget.sum - budget.open > demand.limit
-            return Verdict(Answer.GRANTED, over=(index,)) if exceeded else _GRANTED
+            return Verdict(Answer.GRANTED, over=(index,)) if exceeded else JUST_GRANTED
         if budget.sum + amount <= demand.limit:
-            return _GRANTED
+            return JUST_GRANTED
         return Verdict(Answer.REFUSED, index, NEVER_MS if amount > demand.limit else demand.end_ms - now_ms)
 
     def _take(self, call_id: str, demands: DemandSet, amounts: Amounts, now: int, extension: int) -> None:

@@ -81,9 +81,9 @@ class LimitedTicket:
     async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> Slot:
         """See ``Ticket``."""
         own = self._admission.of_deployment(self._opening, deployment)
-        needed = nano_of(spent_pico) + nano_of(worst.cost_pico or 0)
+        needed = nano_of(worst.cost_pico or 0) + (nano_of(spent_pico) if spent_pico else 0)
         more = max(0, needed - self._reserved_nano)
-        budgets = [each for each in self._demands.demands if more and each.kind in {"hard", "soft"}]
+        budgets = [each for each in self._demands.demands if each.kind in {"hard", "soft"}] if more else []
         if not own.demands and not budgets:
             return NO_SLOT
         demands = own if not budgets else DemandSet.of([*own.demands, *budgets])
@@ -118,18 +118,20 @@ class LimitedTicket:
             return
         tokens = row.tokens.input + row.tokens.output
         amounts = Amounts(tokens, _cost_nano(row, self._opening.worst.currency))
+        used = Used(amounts, self._used_of_extensions(row) if self._extensions else ())
+        self._counters.settle(self._opening.call_id, used, encode(row))
+        # Only now: a row that cannot be settled, whatever is wrong with it, does not keep another from it.
+        self._settled = True
+        self._admission.ended(self._demands)
+
+    def _used_of_extensions(self, row: LedgerCall) -> tuple[int, ...]:
+        """Tokens of each extension: all that a deployment used is counted where it was reserved first."""
         by_deployment: dict[str, int] = {}
         for each in row.attempts:
             used = by_deployment.get(each.deployment, 0)
             by_deployment[each.deployment] = used + each.tokens.input + each.tokens.output
-        # All that a deployment used is counted where it was reserved first.
-        extensions = tuple(
-            by_deployment.pop(self._extended.get(number, ""), 0) for number in range(1, self._extensions + 1)
-        )
-        self._counters.settle(self._opening.call_id, Used(amounts, extensions), encode(row))
-        # Only now: a row that cannot be settled, whatever is wrong with it, does not keep another from it.
-        self._settled = True
-        self._admission.ended(self._demands)
+        numbers = range(1, self._extensions + 1)
+        return tuple(by_deployment.pop(self._extended.get(number, ""), 0) for number in numbers)
 
 
 def nano_of(pico: int) -> int:
@@ -141,6 +143,5 @@ def _cost_nano(row: LedgerCall, currency: str | None) -> int:
     """What budgets count of a call, in their currency."""
     if row.held_pico is not None:
         return nano_of(row.held_pico)
-    return nano_of(
-        sum(each.cost_pico or 0 for each in row.attempts if currency is None or each.currency == currency)
-    )
+    paid = [each.cost_pico for each in row.attempts if currency is None or each.currency == currency]
+    return nano_of(sum(filter(None, paid)))

@@ -85,6 +85,11 @@ class WaitingRoom:
         self._on_change = on_change
 
     @property
+    def is_empty(self) -> bool:
+        """Whether no call waits."""
+        return not self._count
+
+    @property
     def is_full(self) -> bool:
         """Whether no further call may wait."""
         return self._count >= self._at_most

@@ -123,7 +123,9 @@ class Attempts:
         if call.operation == "embeddings":
             return await self._native(call, deployment, model)
         body, able = call.body, deployment.capabilities
-        lacks = lacking(body, tools=able.tools, json_mode=able.json_mode)
+        lacks: frozenset[str] = frozenset()
+        if able.tools is False or able.json_mode is False:
+            lacks = lacking(body, tools=able.tools, json_mode=able.json_mode)
         if not lacks:
             try:
                 if body.stream:

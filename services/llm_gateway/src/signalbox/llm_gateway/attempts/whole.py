@@ -41,7 +41,8 @@ class Providers:
             LimitExceeded, BudgetExceeded: as ``Ticket.attempt`` says; nothing is to be made.
             DeadlineExceeded: no time is left for it.
         """
-        account, terms = call.account, await self.prices.terms(deployment)
+        account = call.account
+        terms = self.prices.known(deployment) or await self.prices.terms(deployment)
         # The first attempt is what was reserved for the call.
         worst = worst_case(call.asked, [(deployment, terms)]) if account.tried else call.worst
         slot = await call.ticket.attempt(deployment, worst, spent_pico=account.spent_pico)

@@ -1,6 +1,6 @@
 """The step between admission and providers: answers that are there already."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -23,6 +23,7 @@ from signalbox.llm_gateway.caching.replay import replayed_events
 from signalbox.llm_gateway.caching.rules import MAX_ENTRY_BYTES, CacheRule, CacheRules, SemanticRule
 from signalbox.llm_gateway.caching.semantic import Question, SemanticAnswers
 from signalbox.llm_gateway.caching.sharing import SharedCalls
+from signalbox.llm_gateway.caching.wishes import NO_WISHES
 from signalbox.llm_gateway.call import Answering, Call
 from signalbox.llm_gateway.records import CachedBy
 
@@ -70,11 +71,13 @@ class CachedAnswering:
         self._semantic = semantic
         self._clock = clock
 
-    async def answer(self, call: Call) -> WholeAnswer | StreamedAnswer:
+    def answer(self, call: Call) -> Coroutine[Any, Any, WholeAnswer | StreamedAnswer]:
         """See ``call.Answering``."""
-        wanted = _wanted(call, self._rules.of(call.body.model))
-        if wanted is None:
-            return await self._next.answer(call)
+        rule = self._rules.of(call.body.model)
+        wanted = None if rule is None and call.caller.wishes is NO_WISHES else _wanted(call, rule)
+        return self._next.answer(call) if wanted is None else self._cached(call, wanted)
+
+    async def _cached(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
         entry = await self._entry(call, wanted.key, wanted.ttl_s)
         if entry is not None:
             return _again(call, entry, "exact")

@@ -48,9 +48,6 @@ class _Known:
     terms: Terms
     until_ms: int | None
 
-    def holds(self, clock: Callable[[], int]) -> bool:
-        return self.until_ms is None or clock() < self.until_ms
-
 
 class Prices:
     """Prices of deployments. ``declared`` are those of the operator: of these it is said which prices are not used."""
@@ -96,11 +93,18 @@ class Prices:
         """The price of a deployment, or None where nobody has declared one."""
         return (await self.terms(deployment)).price
 
+    def known(self, deployment: Deployment) -> Terms | None:
+        """What ``terms`` gives, where that needs nothing to be read."""
+        known = self._terms.get(id(deployment))
+        if known is None or known.deployment is not deployment:
+            return None
+        return known.terms if known.until_ms is None or self._clock() < known.until_ms else None
+
     async def terms(self, deployment: Deployment) -> Terms:
         """What is known of a deployment now; nothing is read for one that was asked for before."""
-        known = self._terms.get(id(deployment))
-        if known is not None and known.deployment is deployment and known.holds(self._clock):
-            return known.terms
+        terms = self.known(deployment)
+        if terms is not None:
+            return terms
         if len(self._terms) >= _MAX_KNOWN:
             self._terms.clear()
         now, books = self._clock(), self._books

@@ -81,7 +81,8 @@ def asked(body: RequestBody, *, answers: bool, default_output: int | None = None
     if not answers:
         return Asked(size, answers=False)
     images = audios = others = data = 0
-    for part in _parts(body.fields.get("messages")):
+    fields = body.fields
+    for part in _parts(fields.get("messages")):
         kind = part.get("type")
         if kind == "image_url":
             images += 1
@@ -96,16 +97,16 @@ def asked(body: RequestBody, *, answers: bool, default_output: int | None = None
             data += len(encoded) if isinstance(encoded, str) else 0
         elif kind not in _TEXT:
             others += 1
-    modalities = body.fields.get("modalities")
+    modalities, choices, cap = fields.get("modalities"), fields.get("n"), body.output_cap
     return Asked(
         # A body may say something twice; what it says last was parsed, so the rest is never less than nothing.
-        text_bytes=max(0, size - data),
+        text_bytes=size if not data else max(0, size - data),
         images=images,
         audios=audios,
         others=others,
-        choices=_choices(body.fields.get("n")),
-        output_cap=default_output if body.output_cap is None else body.output_cap,
-        text_only=not isinstance(modalities, list) or modalities == ["text"],
+        choices=1 if choices is None else _choices(choices),
+        output_cap=default_output if cap is None else cap,
+        text_only=modalities is None or not isinstance(modalities, list) or modalities == ["text"],
     )
 
 
@@ -114,20 +115,22 @@ def worst_case(request: Asked, candidates: Sequence[tuple[Deployment, Terms]]) -
     text = request.text_bytes
     most_media = most_output = 0
     cost, currency, unknown, assumed = 0, None, None, False
+    has_media = request.images or request.audios or request.others
     prices = []
     for deployment, terms in candidates:
-        media = _media(request, deployment)
+        media = _media(request, deployment) if has_media else 0
         cap = request.output_cap or deployment.max_output_tokens or terms.max_output
         assumed = assumed or (request.answers and not cap)
         output = request.choices * (cap or UNCAPPED_OUTPUT) if request.answers else 0
         output = min(output, _MOST_TOKENS)
-        most_media, most_output = max(most_media, media), max(most_output, output)
+        most_media = max(most_media, media)
+        most_output = max(most_output, output)
         price = terms.price
         if price is None:
             if deployment.cost != "unknown":
                 unknown = f"'{deployment.name}' has no price"
             continue
-        if currency not in {None, price.currency}:
+        if currency is not None and currency != price.currency:
             unknown = f"its deployments have prices in {currency} and {price.currency}"
         currency = price.currency
         prices.append(price)
@@ -173,13 +176,15 @@ def _of_estimate(price: Price, estimate: Tokens) -> int:
 def _parts(messages: Any) -> Iterable[dict[str, Any]]:
     """The parts of those messages whose content is no plain text."""
     if not isinstance(messages, list):
-        return
-    for message in messages:
-        content = message.get("content") if isinstance(message, dict) else None
-        if isinstance(content, list):
-            for part in content:
-                if isinstance(part, dict):
-                    yield part
+        return ()
+    contents = [message.get("content") for message in messages if isinstance(message, dict)]
+    return [
+        part
+        for content in contents
+        if isinstance(content, list)
+        for part in content
+        if isinstance(part, dict)
+    ]
 
 
 def _choices(count: Any) -> int:

@@ -19,6 +19,7 @@ _CAPS = ("max_completion_tokens", "max_tokens")
 _MAX_CHOICES = 128
 """Of ``n``. Source: OpenAI API reference, "Create chat completion"."""
 
+_COUNTED = ((_CAPS[0], MAX_TOKENS), (_CAPS[1], MAX_TOKENS), ("n", _MAX_CHOICES))
 _MODEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
@@ -58,13 +59,14 @@ class RequestBody:
                 what is reserved for a call is reckoned from these, so none goes on that was not understood.
         """
         messages = self.fields.get("messages")
-        if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        if not isinstance(messages, list) or not {dict}.issuperset(map(type, messages)):
             raise MalformedCall("'messages' must be a list of objects.", pointer="/messages")
-        if not isinstance(self.fields.get("stream"), bool | None):
+        stream = self.fields.get("stream")
+        if stream is not None and stream.__class__ is not bool:
             raise MalformedCall("'stream' must be true or false.", pointer="/stream")
-        for name in _CAPS:
-            self._check_count(name, MAX_TOKENS)
-        self._check_count("n", _MAX_CHOICES)
+        for name, most in _COUNTED:
+            if name in self.fields:
+                self._check_count(name, most)
         return self
 
     def _check_count(self, name: str, most: int) -> None:
@@ -89,7 +91,10 @@ class RequestBody:
 
         Of two caps the larger one: both go on, and which of them a provider heeds is not known.
         """
-        return max(_count(self.fields.get(name)) for name in _CAPS) or None
+        first, second = self.fields.get(_CAPS[0]), self.fields.get(_CAPS[1])
+        if first is None:
+            return _count(second) or None
+        return max(_count(first), _count(second)) or None
 
     @property
     def tools(self) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ What is above it is a mistake or an attack, and sums and costs of it would outgr
 """
 
 _BYTES_PER_TOKEN = 4
+_TOTALS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
 _ANTHROPIC_READ = "cache_read_input_tokens"
 _ANTHROPIC_WRITTEN = "cache_creation_input_tokens"
 
@@ -50,11 +51,15 @@ class Tokens:
 
         None, nothing was reported, when a total is no whole number from 0 to ``MAX_TOKENS``.
         """
-        if not (_is_total(usage.get("prompt_tokens")) and _is_total(usage.get("completion_tokens"))):
+        given, taken = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if usage.keys() == _TOTALS and given.__class__ is int and taken.__class__ is int:
+            # As most servers report; nothing else is to be looked for.
+            return cls(given, taken) if 0 <= given <= MAX_TOKENS and 0 <= taken <= MAX_TOKENS else None
+        if not (_is_total(given) and _is_total(taken)):
             return None
         prompt = _mapping(usage.get("prompt_tokens_details"))
         completion = _mapping(usage.get("completion_tokens_details"))
-        given, taken = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        given, taken = _count(given), _count(taken)
         reasoning = _count(completion.get("reasoning_tokens"))
         if reasoning and _count(usage.get("total_tokens")) == given + taken + reasoning:
             taken += reasoning

@@ -20,6 +20,7 @@ class Breaker:
         """Number of the time slice, answers, failures."""
         self._in_a_row = 0
         self._opened_at: float | None = None
+        self.is_closed = True
         self._probing = False
 
     def state(self, now: float) -> BreakerState:
@@ -56,6 +57,7 @@ class Breaker:
         if began_at < self._opened_at:
             return False
         self._opened_at = None
+        self.is_closed = True
         self._in_a_row = 0
         self._buckets.clear()
         return True
@@ -72,6 +74,7 @@ class Breaker:
         if self._in_a_row < self._rule.consecutive and not self._fails_too_often(now):
             return False
         self._opened_at = now
+        self.is_closed = False
         return True
 
     def _fails_too_often(self, now: float) -> bool:

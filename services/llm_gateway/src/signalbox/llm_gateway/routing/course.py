@@ -80,6 +80,11 @@ class Course:
             AllCoolingDown: nobody was asked, as all providers have asked to be left alone.
         """
         now = self._clock()
+        if not self._past and len(self._plan.group.candidates) == 1:
+            # Nearly every call: its model has one deployment, and nothing is wrong with that.
+            candidate = self._plan.group.candidates[0]
+            if candidate.health.is_well(now):
+                return self._taken(Turn(candidate, self._plan.group, 0.0))
         while self._index < len(self._groups):
             group = self._groups[self._index]
             if self._made < group.rule.max_attempts:
@@ -162,7 +167,10 @@ class Course:
 
     def _taken(self, turn: Turn) -> Turn:
         self._made += 1
-        past = self._past.setdefault(id(turn.candidate.health), _Past())
+        key = id(turn.candidate.health)
+        past = self._past.get(key)
+        if past is None:
+            past = self._past[key] = _Past()
         past.attempts += 1
         return turn
 

@@ -59,6 +59,10 @@ class Health:
         """Whether the circuit lets an attempt through."""
         return self.breaker.admits(now)
 
+    def is_well(self, now: float) -> bool:
+        """Whether an attempt may begin and is none that tries something."""
+        return self.breaker.is_closed and self._cooling_until <= now
+
     def cooling_s(self, now: float) -> float:
         """Seconds that the provider has asked to be left alone for."""
         return max(0.0, self._cooling_until - now)
@@ -88,7 +92,8 @@ class Use:
     def __init__(self, health: Health) -> None:
         self._health = health
         self._began_at = health.clock()
-        self._probes = health.breaker.begin()
+        breaker = health.breaker
+        self._probes = not breaker.is_closed and breaker.begin()
         self._open = True
         health.in_flight += 1
 
@@ -100,7 +105,8 @@ class Use:
         latency.add(now - self._began_at, now)
         if health.breaker.answered(now, self._began_at):
             _LOG.warning("%s answers again; its circuit is closed", health.name)
-        self._release()
+        if self._probes:
+            self._release()
 
     def failed(self, failure: Failure, code: str) -> None:
         """The attempt failed, at its begin or later."""
@@ -121,12 +127,12 @@ class Use:
         if self._open:
             self._open = False
             self._health.in_flight -= 1
-            self._release()
+            if self._probes:
+                self._release()
 
     def _release(self) -> None:
-        if self._probes:
-            self._probes = False
-            self._health.breaker.release()
+        self._probes = False
+        self._health.breaker.release()
 
 
 class HealthBook:

@@ -74,7 +74,7 @@ class CompatibleUpstream:
         if deployment.headers:
             own = await self._credentials.headers(deployment)
             headers |= {name.lower(): value for name, value in own.items()}
-        key = await self._credentials.key(deployment)
+        key = None if deployment.key is None else await self._credentials.key(deployment)
         if key is not None:
             headers["authorization"] = f"Bearer {key.reveal()}"
         try:

@@ -7,13 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from signalbox.common.cache import CacheUnavailable
 from signalbox.common.cache.redis.client import RedisClient
 from signalbox.common.cache.redis.scripts import load_script
 from signalbox.common.record import record
-from signalbox.llm_gateway.admission.counters import Amounts, Answer, Used, Verdict
+from signalbox.llm_gateway.admission.counters import JUST_GRANTED, Amounts, Answer, Used, Verdict
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.redis.operations import (
     Operation,
@@ -115,16 +115,21 @@ class RedisCounters:
 
     async def reserve(self, call_id: str, demands: DemandSet, amounts: Amounts, record: bytes) -> Verdict:
         """See ``Counters.reserve``."""
-        operation = Operation("A", call_id, (amounts.tokens, amounts.nano, record), demands)
+        if self._client.is_down:
+            raise _away()
+        answer: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        operation = Operation("A", call_id, (amounts.tokens, amounts.nano, record), demands, answer)
+        operation.reserved = demands, amounts, record
+        self._queue.append(operation)
+        self._wake()
         try:
-            verdict: Verdict = await self._ask(operation)
+            return await answer
         except asyncio.CancelledError:
             if operation.sent:
                 # It may be granted at this moment.
                 self._doubtful.add(call_id)
                 self.give_back(call_id)
             raise
-        return verdict
 
     async def extend(self, call_id: str, number: int, demands: DemandSet, amounts: Amounts) -> Verdict:
         """See ``Counters.extend``."""
@@ -238,7 +243,7 @@ class RedisCounters:
 
     async def _ask(self, operation: Operation) -> Any:
         if self._client.is_down:
-            raise CacheUnavailable("what counts is away; try again")
+            raise _away()
         operation.answer = asyncio.get_running_loop().create_future()
         self._say(operation)
         return await operation.answer
@@ -303,12 +308,13 @@ class RedisCounters:
         queue = self._queue
         batch: list[Operation] = []
         at_most = 1 if self._alone else BATCH
+        heard = not self._client.is_down
         self._alone = max(0, self._alone - 1)
         while queue and len(batch) < at_most:
             operation = queue.popleft()
             # A caller that has left meanwhile asks for nothing.
             if operation.answer is None or not operation.answer.done():
-                operation.sent = operation.sent or not self._client.is_down
+                operation.sent = operation.sent or heard
                 batch.append(operation)
         return batch
 
@@ -331,16 +337,10 @@ class RedisCounters:
             if operation.letter == "B":
                 operation.answer.set_result(pulse_of(found))
                 continue
-            verdict = verdict_of(found)
-            if operation.letter == "A" and verdict.answer is Answer.GRANTED and operation.demands is not None:
-                self._know(operation, operation.demands)
+            verdict = JUST_GRANTED if found == 1 else verdict_of(found)
+            if operation.reserved is not None and verdict.answer is Answer.GRANTED:
+                self._calls[operation.call_id] = _Known(*operation.reserved)
             operation.answer.set_result(verdict)
-
-    def _know(self, operation: Operation, demands: DemandSet) -> None:
-        tokens, nano, record = operation.rest
-        self._calls[operation.call_id] = _Known(
-            demands, Amounts(int(tokens), int(nano)), cast("bytes", record)
-        )
 
     def _refused(self, batch: list[Operation], error: CacheUnavailable) -> bool:
         """Whether Redis answers, and cannot do what one of these says, such as to count in a key of another type.
@@ -370,6 +370,10 @@ class RedisCounters:
                     self._doubtful.add(operation.call_id)
                 operation.answer.set_exception(CacheUnavailable(error.detail))
         self._queue = kept
+
+
+def _away() -> CacheUnavailable:
+    return CacheUnavailable("what counts is away; try again")
 
 
 def _settled(call_id: str, used: Used, record: bytes) -> Operation:

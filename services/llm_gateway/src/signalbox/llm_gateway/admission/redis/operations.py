@@ -7,13 +7,12 @@ from typing import Any
 
 from signalbox.common.cache.redis.connection import Argument
 from signalbox.common.record import record
-from signalbox.llm_gateway.admission.counters import Answer, Verdict
+from signalbox.llm_gateway.admission.counters import JUST_GRANTED, Amounts, Answer, Verdict
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.windows import bucket_width_us
 
 _LETTERS = {"requests": "r", "tokens": "t", "parallel": "p", "hard": "h", "soft": "s"}
 _ANSWERS = {2: Answer.REFUSED, 3: Answer.STALE, 4: Answer.COLD, 5: Answer.CLOSED}
-_GRANTED = Verdict(Answer.GRANTED)
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +27,8 @@ class Operation:
     rest: tuple[Argument, ...] = ()
     demands: DemandSet | None = None
     answer: "asyncio.Future[Any] | None" = None
+    reserved: tuple[DemandSet, Amounts, bytes] | None = None
+    """What a reservation takes, and its record."""
     sent: bool = False
     """Whether Redis may have heard it."""
 
@@ -82,7 +83,7 @@ def pulse_of(reply: Any) -> Pulse:
 def verdict_of(reply: Any) -> Verdict:
     """The answer to a reservation."""
     if reply == 1:
-        return _GRANTED
+        return JUST_GRANTED
     if reply[0] == 6:
         return Verdict(Answer.GRANTED, over=tuple(reply[1:]))
     code, index, ms = reply

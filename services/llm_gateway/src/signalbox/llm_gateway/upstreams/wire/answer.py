@@ -116,6 +116,10 @@ class Answer:
         """The rest of the body. Raises as ``head`` does; AnswerTooLarge has closed the answer."""
         pieces: list[bytes] = []
         size = 0
+        if self.complete and self._size <= max_bytes and self._failure is None:
+            # It came with its head, as small answers do.
+            pieces, self._pieces, self._size = self._pieces, [], 0
+            return b"".join(pieces)
         while piece := await self.chunk(until):
             size += len(piece)
             if size > max_bytes:
@@ -160,16 +164,14 @@ class Answer:
         self._source = None
         self.wake()
 
-    async def _arrival(self, until: float) -> None:
+    def _arrival(self, until: float) -> "asyncio.Future[None]":
+        """Done when more has come, or the end."""
         source = self._source
         if source is None:
             raise BrokenOff("this side closed the connection")
         source.wait_until(until)
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def time_passed(self) -> None:
         """The time until which the reader waits has passed."""

@@ -39,11 +39,18 @@ class WireClient:
         head = request_head(method, address, headers, None if body is None else len(body))
         pool = self._pools.get(address.origin) or self._pool(address.origin)
         connection = pool.idle() or await pool.connect(until)
+        answer = connection.send(head, body or b"")
         try:
-            return await _answered(connection, head, body or b"", until)
+            await answer.head(until)
         except Stale:
             # The server closed it while it was idle and has not seen the request: asking again asks once.
+            answer.close()
             pool.forget_idle()
+        except BaseException:
+            answer.close()
+            raise
+        else:
+            return answer
         return await _answered(await pool.connect(until), head, body or b"", until)
 
     def close(self) -> None:
