@@ -163,7 +163,7 @@ def _background(
     database = platform.database(_NAME)
     tasks, batches, schedules = SqlTaskStore(database), SqlBatchStore(database), SqlScheduleStore(database)
     outbox = SqlOutboxStore(database)
-    sender = WebhookSender(outbox, platform.outbound, platform.secrets)
+    sender = WebhookSender(outbox, platform.outbound, platform.secrets, settings.webhook_timeout_ms)
     by_celery = settings.task_queue == "celery"
     queue = CeleryQueue(settings) if by_celery else InProcessQueue(settings.task_concurrency)
     keeper = BatchKeeper(batches, queue, settings)

@@ -51,5 +51,8 @@ class WorkflowSettings(CommonSettings):
     """A worker counts as gone when it has not been heard of for this long; others then take its tasks."""
     task_requeue_ms: int = Field(default=10_000, ge=200)
     """How long a task waits for a worker before it is put in the queue again, should the queue have lost it."""
+    webhook_timeout_ms: int = Field(default=30_000, ge=100)
+    """Time that the receiver of a webhook may take to answer; what a replica that died was delivering is delivered by
+    another after twice this."""
     schedules_per_key: int = Field(default=100, ge=0)
     """Schedules that one key may have."""

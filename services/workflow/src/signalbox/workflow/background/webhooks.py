@@ -25,7 +25,6 @@ from signalbox.workflow.background.ticker import Ticker
 _LOG = logging.getLogger(__name__)
 
 _BATCH = 20
-_ATTEMPT_MS = 30_000
 _DELAYS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Waits between attempts, 75.6 hours in all; the steps are those that Standard Webhooks recommends."""
 
@@ -33,10 +32,13 @@ _DELAYS_S = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 class WebhookSender:
     """Delivers what is due, from any replica: each message is taken by one of them at a time."""
 
-    def __init__(self, outbox: OutboxStore, outbound: Outbound, secrets: SecretStore) -> None:
+    def __init__(
+        self, outbox: OutboxStore, outbound: Outbound, secrets: SecretStore, timeout_ms: int = 30_000
+    ) -> None:
         self._outbox = outbox
         self._outbound = outbound
         self._secrets = secrets
+        self._timeout_ms = timeout_ms
         self._ticker = Ticker("webhooks", self._look)
 
     def start(self) -> None:
@@ -54,7 +56,7 @@ class WebhookSender:
     async def deliver_due(self) -> int:
         """Deliver what is due now; returns how many messages were tried."""
         now = now_ms()
-        messages = await self._outbox.take_due(now, now + 2 * _ATTEMPT_MS, _BATCH)
+        messages = await self._outbox.take_due(now, now + 2 * self._timeout_ms, _BATCH)
         await asyncio.gather(*(self._deliver(message) for message in messages))
         return len(messages)
 
@@ -90,7 +92,7 @@ class WebhookSender:
             "webhook-timestamp": timestamp,
             "webhook-signature": sign(secret.reveal(), message.message_id, timestamp, body),
         }
-        return OutboundRequest("POST", target["url"], headers, body, timeout=_ATTEMPT_MS / 1000)
+        return OutboundRequest("POST", target["url"], headers, body, timeout=self._timeout_ms / 1000)
 
     async def _retry(self, message: OutboxMessage, reason: str) -> None:
         now = now_ms()
