@@ -39,6 +39,8 @@ class IntentData(WireModel):
     cached: bool = False
     target: RouteTarget
     parameters: dict[str, Any] = {}
+    iteration: int = 1
+    """The decision's number in the turn: later ones are made with the results of those before in view."""
 
 
 class ToolCallData(WireModel):

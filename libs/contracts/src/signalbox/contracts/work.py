@@ -61,6 +61,25 @@ class ToolCallReply(WireModel):
     """For a dry run: method, url, headers and body as they would be sent, secrets masked."""
 
 
+class Done(WireModel):
+    """One thing that a flow has done, in order, so that a correction can run it again without repeating it."""
+
+    step: int
+    kind: Literal["answer", "call", "confirm", "reply", "flow"]
+    slot: Identifier | None = None
+    value: Any = None
+    """The answer, or what a write gave back."""
+    digest: str | None = None
+    """Of a call's arguments, of the question that was confirmed, or of what was said."""
+    write: bool = False
+    key: str | None = None
+    """Of a write: its idempotency key."""
+    given: dict[str, Any] = {}
+    """Of a subflow: the values that it began with."""
+    done: list["Done"] = []
+    """Of a subflow: what it did."""
+
+
 class FlowState(WireModel):
     """Where a flow stands; it goes out with a reply and comes back with the next call, Flows keeps nothing."""
 
@@ -76,6 +95,10 @@ class FlowState(WireModel):
     """Flows that wait for this subflow, outermost first."""
     done_writes: list[dict[str, Any]] = []
     """Writes carried out so far with their compensation, oldest first."""
+    given: dict[str, Any] = {}
+    """Values of slots that the flow began with."""
+    done: list[Done] | None = None
+    """What it has done so far; None where that is not known (an older release), so that it cannot run again."""
 
 
 class FlowRunRequest(WireModel):
@@ -88,6 +111,39 @@ class FlowRunRequest(WireModel):
     state: FlowState | None = None
     message: str
     history: list[ChatMessage] = []
+    corrections: dict[str, Any] = {}
+    """Values that replace those of slots, when the flow goes on; the message then is no answer."""
+    asking: bool = False
+    """Whether to ask the open question again, and nothing else: the message was about something else."""
+    place: str = ""
+    """Made a part of the keys of calls, where a turn runs more than one flow."""
+    not_understood: str | None = None
+    """Said, in place of the flow's own words, where the message is no answer."""
+
+
+class FlowReadRequest(WireModel):
+    """Look at a message that came while a flow is open, without going on with the flow."""
+
+    context: CallContext
+    state: FlowState
+    message: str
+    arguments: dict[str, Any] = {}
+    """Parameters of an intent that leads to the same flow again."""
+
+
+class FlowReading(WireModel):
+    """What a message is to the open flow."""
+
+    fit: Literal["exact", "within", "loose", "none"]
+    """Whether it answers the open question: as a whole, with more around it, only because that takes any text, not."""
+    stops: bool = False
+    """Whether it says to give up."""
+    corrections: dict[str, Any] = {}
+    """Slots that it changes, innermost flow first to have one of the name."""
+    asks: bool = False
+    """Whether it is a question itself, or says that it is about something else."""
+    question: str = ""
+    """The open question."""
 
 
 class FlowResult(WireModel):
@@ -100,6 +156,16 @@ class FlowResult(WireModel):
     """To be sent back with the next message; null when the flow has ended."""
     action: Identifier | None = None
     reason: str | None = None
+    slots: dict[str, Any] = {}
+    """Values of the flow that has ended, for its action."""
+
+
+class Passage(WireModel):
+    """Text of a knowledge source that an answer may be taken from."""
+
+    text: str
+    title: str = ""
+    url: str | None = None
 
 
 class SkillRunRequest(WireModel):
@@ -114,6 +180,8 @@ class SkillRunRequest(WireModel):
     history: list[ChatMessage] = []
     model: str | None = None
     """Overrides the role's model, when degraded."""
+    passages: list[Passage] = []
+    """What knowledge sources had for the message; data, cited as ``[1]``, ``[2]``, ..."""
 
 
 class SkillResult(WireModel):

@@ -5,11 +5,14 @@ from typing import Any
 
 from signalbox.contracts.config import CallStep, OnError, SlotValidation
 from signalbox.contracts.events import ToolCallData, ToolCallEvent, ToolResultData, ToolResultEvent
-from signalbox.contracts.work import ToolCallReply, ToolCallRequest, ToolError
+from signalbox.contracts.work import Done, ToolCallReply, ToolCallRequest, ToolError
+from signalbox.flows import messages
 from signalbox.flows.errors import StepFailed
+from signalbox.flows.journal import UNDO, CannotCorrect, digest_of, note
 from signalbox.flows.run import Run
 
 _LOG = logging.getLogger(__name__)
+_MAYBE_DONE = frozenset({"timeout", "upstream_error", "unknown_outcome", "bad_response", "too_large"})
 _REPEATABLE = frozenset({"timeout", "unreachable", "upstream_error", "unknown_outcome"})
 
 
@@ -45,23 +48,76 @@ async def run_call(run: Run, step: CallStep, on_error: OnError | None) -> None:
         StepFailed: with the code of the tool's error.
     """
     arguments = run.render(step.arguments) if step.arguments else _filled_slots(run)
+    tool = run.book.tools.get(step.tool)
+    made = Done(
+        step=run.state.step,
+        kind="call",
+        digest=digest_of([step.tool, arguments]),
+        write=(tool is not None and tool.effect == "write") or step.compensation is not None,
+    )
+    if _was_made(run, step, made):
+        return
+    if made.write:
+        await settle(run)
     key = run.key(str(run.state.step))
     reply = await call_tool(run, step.tool, arguments, key)
     for _ in range(on_error.retries if on_error is not None else 0):
         if reply.ok or not _may_repeat(run, step.tool, reply.error):
             break
         reply = await call_tool(run, step.tool, arguments, key)
+    if made.write:
+        made.key = key
     if not reply.ok:
         error = reply.error or ToolError(code="upstream_error", detail="The tool failed without saying why.")
+        if made.write and error.code in _MAYBE_DONE:
+            # It may have been done, so it is not to be done again, and not to be taken for done.
+            note(run.state, made.model_copy(update={"digest": None}))
         raise StepFailed(error.code, error.detail)
     run.state.results[step.save_as] = reply.output
+    if made.write:
+        made.value = reply.output
+    note(run.state, made)
     if step.compensation is not None:
-        undo = {
+        undoing = {
             "tool": step.compensation.tool,
             "arguments": run.render(step.compensation.arguments),
-            "key": f"{key}/undo",
+            "key": f"{key}{UNDO}",
         }
-        run.state.done_writes.append(undo)
+        run.state.done_writes.append(undoing)
+
+
+def _was_made(run: Run, step: CallStep, made: Done) -> bool:
+    """Whether the first run made the same call; its result then is the result."""
+    rerun = run.rerun
+    before = None if rerun is None else rerun.take("call", made.step, made.digest)
+    if rerun is None or before is None:
+        return False
+    if not before.write and step.save_as not in rerun.results:
+        return False
+    run.state.results[step.save_as] = before.value if before.write else rerun.results[step.save_as]
+    if before.key in rerun.undo:
+        run.state.done_writes.append(rerun.undo[before.key])
+    note(run.state, before)
+    return True
+
+
+async def settle(run: Run) -> None:
+    """Undo the writes of a first run that the new one does not make as they were.
+
+    Raises:
+        CannotCorrect: one of them cannot be undone; none was.
+        StepFailed: ``compensation_failed``.
+    """
+    rerun = run.rerun
+    if rerun is None or not rerun.writes:
+        return
+    if any(key not in rerun.undo for key in rerun.writes):
+        raise CannotCorrect(written=True)
+    while rerun.writes:
+        key, _ = rerun.writes.popitem()
+        if not await undo(run, rerun.undo[key]):
+            raise StepFailed("compensation_failed")
+    run.say(messages.UNDONE)
 
 
 async def accepts(run: Run, slot_id: str, value: Any, validation: SlotValidation) -> bool:
@@ -91,12 +147,18 @@ async def undo_writes(run: Run) -> None:
     """Make the compensating calls, newest write first. One that fails is logged, and the others still made."""
     writes, run.state.done_writes = run.state.done_writes, []
     for write in reversed(writes):
-        reply = await call_tool(run, write["tool"], write["arguments"], write["key"])
-        if not reply.ok:
-            _LOG.error(
-                "a write could not be undone",
-                extra={"flow": run.state.flow, "tool": write["tool"], "key": write["key"]},
-            )
+        await undo(run, write)
+
+
+async def undo(run: Run, write: dict[str, Any]) -> bool:
+    """Make the compensating call of one write; whether it worked."""
+    reply = await call_tool(run, write["tool"], write["arguments"], write["key"])
+    if not reply.ok:
+        _LOG.error(
+            "a write could not be undone",
+            extra={"flow": run.state.flow, "tool": write["tool"], "key": write["key"]},
+        )
+    return reply.ok
 
 
 def _filled_slots(run: Run) -> dict[str, Any]:

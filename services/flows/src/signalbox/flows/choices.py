@@ -18,11 +18,16 @@ class Choices:
         self._exact: dict[str, str] = {}
         self._within: list[tuple[Pattern, str]] = []
         for value in values:
-            for name in (value.value, *_texts(value.label), *value.synonyms):
+            for name in (value.value, *texts_of(value.label), *value.synonyms):
                 self._exact.setdefault(plain(name), value.value)
                 if len(name) >= _SHORTEST_WITHIN or not name.isascii():
                     rule = keyword_rule(0, name)
                     self._within.append((Pattern(rule.exact or rule.pattern), value.value))
+
+    def is_whole(self, message: str) -> bool:
+        """Whether a message is a value, a name of one or a place in the list, and nothing else."""
+        said = plain(message)
+        return said in self._exact or self._by_place(said) is not None
 
     def pick(self, message: str) -> str | None:
         """The value that a message names; None when it names none, or several.
@@ -47,7 +52,8 @@ class Choices:
         return self.values[place].value if self.values else None
 
 
-def _texts(label: LocalizedText | None) -> list[str]:
+def texts_of(label: LocalizedText | None) -> list[str]:
+    """The variations of a text in all languages."""
     if label is None:
         return []
     if isinstance(label, str):

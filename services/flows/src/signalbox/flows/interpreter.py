@@ -6,7 +6,6 @@ State comes in with the call and goes out with its result; nothing is kept here.
 import logging
 from typing import Literal
 
-from signalbox.common.reading import read_yes_no, wants_to_stop
 from signalbox.common.record import record
 from signalbox.common.web import Emit
 from signalbox.contracts.config import (
@@ -21,14 +20,17 @@ from signalbox.contracts.config import (
     Step,
     SubflowStep,
 )
-from signalbox.contracts.work import FlowResult, FlowRunRequest, FlowState
+from signalbox.contracts.work import Done, FlowReading, FlowReadRequest, FlowResult, FlowRunRequest, FlowState
 from signalbox.flows import messages
 from signalbox.flows.book import FlowBook
-from signalbox.flows.calls import run_call, undo_writes
+from signalbox.flows.calls import run_call, settle, undo_writes
+from signalbox.flows.correcting import run_again
 from signalbox.flows.errors import FlowStateInvalid, StepFailed
+from signalbox.flows.journal import CannotCorrect, digest_of, note
 from signalbox.flows.ports import ToolCaller
-from signalbox.flows.questions import ask, confirm, fill_from_arguments, fill_from_elsewhere, question
+from signalbox.flows.questions import ask, ask_again, confirm, fill_from_arguments, fill_from_elsewhere
 from signalbox.flows.run import Answer, Run
+from signalbox.flows.understanding import answer_text, read_message
 
 _LOG = logging.getLogger(__name__)
 _MAX_DEPTH = 10
@@ -73,9 +75,61 @@ async def run_flow(
         FlowStateInvalid: the state does not fit the flow.
     """
     run = _started(book, request, tools, emit, max_steps)
-    if run.answer is not None and run.flow.flow.cancellable and _gives_up(run, run.answer):
-        run.say(messages.CANCELLED)
-        return _result(run, _End("cancelled", reason="cancelled_by_user"))
+    asked = None if request.state is None else request.state.asked
+    if request.asking and asked is not None:
+        return _asked_again(run, asked)
+    try:
+        if asked is not None and _understood(run, asked):
+            return _result(run, _End("cancelled", reason="cancelled_by_user"))
+        return await _to_its_end(run)
+    except CannotCorrect as error:
+        # Nothing was changed: the flow is where it was.
+        run = _started(book, request, tools, emit, max_steps)
+        run.say(messages.ALREADY_DONE if error.written else messages.NOT_CHANGED)
+        return _asked_again(run, asked or "")
+
+
+def read_flow(book: FlowBook, request: FlowReadRequest, tools: ToolCaller) -> FlowReading:
+    """What a message is to an open flow; nothing is done.
+
+    Raises:
+        UnknownFlow: the workflow has no such flow.
+        FlowStateInvalid: the state does not fit the flow.
+    """
+    as_run = FlowRunRequest(
+        context=request.context, flow=request.state.flow, state=request.state, message=request.message
+    )
+    run = _started(book, as_run, tools, lambda _: None, 0)
+    return read_message(run, request.message, request.state.asked or "", request.arguments)
+
+
+def _understood(run: Run, asked: str) -> bool:
+    """Take the message for what it is; true when it ends the flow. Raises CannotCorrect."""
+    request = run.request
+    corrections = request.corrections
+    if not corrections:
+        reading = read_message(run, request.message, asked, {})
+        if reading.stops:
+            run.say(messages.CANCELLED)
+            return True
+        corrections = reading.corrections
+    if corrections:
+        run_again(run, corrections)
+    elif run.answer is not None:
+        run.answer.text = answer_text(run, run.answer.text, asked)
+    return False
+
+
+def _asked_again(run: Run, asked: str) -> FlowResult:
+    try:
+        ask_again(run, asked)
+    except StepFailed as failure:
+        _LOG.warning("an open question cannot be put again: %s", failure)
+        run.state.asked = asked
+    return _result(run, _Wait())
+
+
+async def _to_its_end(run: Run) -> FlowResult:
     while True:
         if run.steps_left <= 0:
             return await _finish(run, _End("failed", reason="step_limit"), said=False)
@@ -89,15 +143,11 @@ async def run_flow(
                 return ended
 
 
-def _gives_up(run: Run, answer: Answer) -> bool:
-    if answer.asked.startswith("confirm:") and read_yes_no(answer.text) is not None:
-        return False
-    return wants_to_stop(answer.text, question(run))
-
-
 def _started(book: FlowBook, request: FlowRunRequest, tools: ToolCaller, emit: Emit, max_steps: int) -> Run:
     if request.state is None:
-        run = Run(book, request, tools, emit, FlowState(flow=request.flow, step=0), steps_left=max_steps)
+        run = Run(
+            book, request, tools, emit, FlowState(flow=request.flow, step=0, done=[]), steps_left=max_steps
+        )
         _fill(run, request.arguments)
         return run
     state = request.state.model_copy(deep=True)
@@ -124,6 +174,8 @@ async def _move(run: Run) -> _Move:
     step = flow.steps[state.step]
     try:
         move = await _run_step(run, step)
+        if isinstance(move, _Wait):
+            await settle(run)
     except StepFailed as failure:
         return await _on_failure(run, step, failure)
     if isinstance(move, _Goto):
@@ -166,9 +218,14 @@ def _confirmed(run: Run, step: ConfirmStep) -> _Move:
 
 def _reply(run: Run, step: ReplyStep) -> None:
     text = run.flow.flow.templates.get(step.template) if step.template is not None else step.text
-    if text is not None:
-        run.say(text)
-    run.show(step.parts)
+    said = run.text(text) if text is not None else ""
+    digest = digest_of([said, run.render(step.parts)])
+    told = run.rerun is not None and run.rerun.take("reply", run.state.step, digest) is not None
+    if said and not told:
+        run.say_plainly(said)
+    if not told:
+        run.show(step.parts)
+    note(run.state, Done(step=run.state.step, kind="reply", digest=digest))
 
 
 def _enter(run: Run, step: SubflowStep) -> _Move:
@@ -176,8 +233,13 @@ def _enter(run: Run, step: SubflowStep) -> _Move:
         raise StepFailed("subflow_too_deep")
     arguments = run.render(step.arguments)
     parent = run.state.model_copy(update={"parents": []})
-    run.state = FlowState(flow=step.flow, step=0, parents=[*run.state.parents, parent])
+    corrected: dict[str, object] = {}
+    if run.rerun is not None:
+        _, corrected = run.rerun.enter(parent.step)
+    run.state = FlowState(flow=step.flow, step=0, parents=[*run.state.parents, parent], done=[])
     _fill(run, arguments)
+    run.state.slots |= corrected
+    run.state.given |= corrected
     return _Enter()
 
 
@@ -188,8 +250,14 @@ async def _leave(run: Run, end: _End) -> FlowResult | None:
     if end.outcome == "failed":
         await undo_writes(run)
     child = run.state
+    if run.rerun is not None:
+        run.rerun.leave()
     run.state = child.parents[-1].model_copy(update={"parents": child.parents[:-1]})
     run.state.done_writes = [*run.state.done_writes, *child.done_writes]
+    if child.done is None:
+        run.state.done = None
+    else:
+        note(run.state, Done(step=run.state.step, kind="flow", given=child.given, done=child.done))
     step = run.flow.steps[run.state.step]
     if end.outcome == "failed":
         move = await _on_failure(run, step, StepFailed("subflow_failed", end.reason or ""))
@@ -226,6 +294,10 @@ def _advance(run: Run, step_id: str | None) -> None:
 
 async def _finish(run: Run, end: _End, *, said: bool) -> FlowResult:
     """End the whole flow; one that failed first undoes what it has done, the innermost flow's writes first."""
+    try:
+        await settle(run)
+    except StepFailed as failure:
+        end = _End("failed", end.action, failure.code)
     if end.outcome == "failed":
         for parent in run.state.parents:
             run.state.done_writes = [*parent.done_writes, *run.state.done_writes]
@@ -241,6 +313,12 @@ def _result(run: Run, move: _Wait | _End) -> FlowResult:
         return FlowResult(status="waiting", message=message, parts=run.parts, state=run.state)
     if not message and not run.parts and move.action is None:
         message = run.text(messages.DONE if move.outcome == "completed" else messages.SORRY)
+    outermost = run.state.parents[0] if run.state.parents else run.state
     return FlowResult(
-        status=move.outcome, message=message, parts=run.parts, action=move.action, reason=move.reason
+        status=move.outcome,
+        message=message,
+        parts=run.parts,
+        action=move.action,
+        reason=move.reason,
+        slots=outermost.slots,
     )

@@ -6,10 +6,12 @@ from signalbox.common.arguments import check
 from signalbox.common.reading import read_yes_no
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import AskStep, ConfirmStep
+from signalbox.contracts.work import Done
 from signalbox.flows import messages
 from signalbox.flows.book import CompiledSlot
 from signalbox.flows.calls import accepts
 from signalbox.flows.errors import StepFailed
+from signalbox.flows.journal import digest_of, note
 from signalbox.flows.run import Run
 from signalbox.flows.slots import convert_slot, read_slot
 
@@ -27,6 +29,7 @@ def fill_from_arguments(run: Run, arguments: dict[str, Any]) -> None:
         if value is not None:
             run.state.slots[slot_id] = value
             run.unchecked.add(slot_id)
+    run.state.given = dict(run.state.slots)
 
 
 def fill_from_elsewhere(run: Run) -> None:
@@ -49,21 +52,42 @@ async def ask(run: Run, step: AskStep) -> bool:
     """
     slot = run.flow.slots[step.slot]
     answer = run.take_answer(step.slot)
+    before = _answered_before(run, step.slot) if answer is None else None
+    refusal: LocalizedText | None = None
+    value = run.state.slots.get(step.slot) if before is None else before.value
     if answer is not None:
         value = read_slot(slot, answer, run.today)
         if value is None and not slot.slot.required:
             return _go_on(run)
-        refusal = messages.NOT_UNDERSTOOD if value is None else await _refusal(run, slot, value)
-    elif (value := run.state.slots.get(step.slot)) is None:
-        refusal = None
-    else:
-        refusal = await _refusal(run, slot, value) if step.slot in run.unchecked else None
+        refusal = None if value is None else await _refusal(run, slot, value)
+        if value is None:
+            return _put(run, step, slot, run.request.not_understood or messages.NOT_UNDERSTOOD)
+    elif value is not None and _is_unchecked(run, step.slot):
+        refusal = await _refusal(run, slot, value)
     run.unchecked.discard(step.slot)
     if value is not None and refusal is None:
         run.state.slots[step.slot] = value
+        if answer is not None or before is not None:
+            note(run.state, Done(step=run.state.step, kind="answer", slot=step.slot, value=value))
         return _go_on(run)
     run.state.slots.pop(step.slot, None)
+    run.state.given.pop(step.slot, None)
     return _put(run, step, slot, refusal)
+
+
+def ask_again(run: Run, asked: str) -> None:
+    """Put the open question as it was put, without counting it as another one. Raises StepFailed."""
+    step = run.flow.steps[run.state.step] if run.state.step < len(run.flow.steps) else None
+    if isinstance(step, ConfirmStep):
+        run.say(step.prompt)
+        _offer_yes_no(run)
+    elif isinstance(step, AskStep):
+        slot = run.flow.slots[step.slot]
+        prompt = step.prompt or slot.slot.prompt
+        if prompt is not None:
+            run.say(prompt)
+        _offer_values(run, slot)
+    run.state.asked = asked
 
 
 def confirm(run: Run, step: ConfirmStep) -> bool | None:
@@ -74,14 +98,17 @@ def confirm(run: Run, step: ConfirmStep) -> bool | None:
     """
     asked = f"confirm:{run.state.step}"
     answer = run.take_answer(asked)
+    digest = digest_of(run.text(step.prompt))
+    before = None if run.rerun is None else run.rerun.take("confirm", run.state.step, digest)
+    decision = before.value if before is not None else read_yes_no(answer) if answer is not None else None
+    if decision is not None:
+        note(run.state, Done(step=run.state.step, kind="confirm", digest=digest, value=decision))
+        run.state.attempts = 0
+        return bool(decision)
     if answer is not None:
-        decision = read_yes_no(answer)
-        if decision is not None:
-            run.state.attempts = 0
-            return decision
         if run.state.attempts >= CONFIRM_ATTEMPTS:
             raise StepFailed("too_many_attempts")
-        run.say(messages.YES_OR_NO)
+        _refuse(run, run.request.not_understood or messages.YES_OR_NO)
     run.say(step.prompt)
     _offer_yes_no(run)
     _wait(run, asked)
@@ -100,6 +127,21 @@ def question(run: Run) -> str:
     except StepFailed:
         return ""
     return ""
+
+
+def _answered_before(run: Run, slot_id: str) -> Done | None:
+    """What the first run was told at this step, where a flow is run again and has no newer value."""
+    if run.rerun is None or run.state.slots.get(slot_id) is not None:
+        return None
+    return run.rerun.take("answer", run.state.step)
+
+
+def _is_unchecked(run: Run, slot_id: str) -> bool:
+    again = (run.state.flow, slot_id)
+    if again in run.recheck:
+        run.recheck.discard(again)
+        return True
+    return slot_id in run.unchecked
 
 
 async def _refusal(run: Run, slot: CompiledSlot, value: Any) -> LocalizedText | None:
@@ -123,14 +165,26 @@ def _put(run: Run, step: AskStep, slot: CompiledSlot, refusal: LocalizedText | N
     if run.state.attempts >= slot.slot.max_attempts:
         raise StepFailed("too_many_attempts")
     if refusal is not None:
-        run.say(refusal)
+        _refuse(run, refusal)
     run.say(prompt)
+    _offer_values(run, slot)
+    _wait(run, step.slot)
+    return True
+
+
+def _refuse(run: Run, refusal: LocalizedText) -> None:
+    """Say why there is no answer; what came with the request is not a template."""
+    if refusal is run.request.not_understood:
+        run.say_plainly(str(refusal))
+    else:
+        run.say(refusal)
+
+
+def _offer_values(run: Run, slot: CompiledSlot) -> None:
     if slot.choices.values:
         run.offer([(run.text(value.label or value.value), value.value) for value in slot.choices.values])
     elif slot.slot.type == "boolean":
         _offer_yes_no(run)
-    _wait(run, step.slot)
-    return True
 
 
 def _offer_yes_no(run: Run) -> None:

@@ -17,6 +17,7 @@ from signalbox.contracts.query import Choice, ChoicesPart, Part
 from signalbox.contracts.work import FlowRunRequest, FlowState
 from signalbox.flows.book import CompiledFlow, FlowBook
 from signalbox.flows.errors import StepFailed
+from signalbox.flows.journal import Rerun
 from signalbox.flows.ports import ToolCaller
 
 _PARTS: TypeAdapter[list[Part]] = TypeAdapter(list[Part])
@@ -44,6 +45,10 @@ class Run:
     parts: list[Part] = field(default_factory=list)
     unchecked: set[str] = field(default_factory=set)
     """Slots of the flow that were filled from arguments and not validated yet."""
+    recheck: set[tuple[str, str]] = field(default_factory=set)
+    """Slots, by flow and name, whose values are validated again although they were."""
+    rerun: Rerun | None = None
+    """What the flow did before, when it is run again after a correction."""
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
     steps_left: int = 200
 
@@ -84,7 +89,8 @@ class Run:
         self.visits[self.state.flow, name] += 1
         visit = self.visits[self.state.flow, name]
         repeated = "" if visit == 1 else f".{visit}"
-        return f"{self.request.context.turn_id}/{self.state.flow}/{name}{repeated}"
+        within = f"{self.request.place}/" if self.request.place else ""
+        return f"{self.request.context.turn_id}/{within}{self.state.flow}/{name}{repeated}"
 
     def text(self, text: LocalizedText, values: Mapping[str, Any] | None = None) -> str:
         """A text in the turn's language, its variation chosen by the turn.
@@ -121,6 +127,10 @@ class Run:
             return bool(self.book.templates.evaluate(expression, self.values(**more)))
         except TemplateError as error:
             raise StepFailed("template_error", error.detail) from error
+
+    def say_plainly(self, text: str) -> None:
+        """Add a text that is no template to the reply."""
+        self.texts.append(text)
 
     def say(self, text: LocalizedText) -> None:
         """Add a text to the reply. Raises StepFailed."""

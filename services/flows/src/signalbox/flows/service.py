@@ -6,9 +6,11 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from signalbox.common.web import Emit, Work
+from signalbox.contracts.context import CallContext
 from signalbox.contracts.identity import Principal
-from signalbox.contracts.work import FlowResultFrame, FlowRunRequest, Frame
-from signalbox.flows.interpreter import run_flow
+from signalbox.contracts.work import FlowReading, FlowReadRequest, FlowResultFrame, FlowRunRequest, Frame
+from signalbox.flows.book import FlowBook
+from signalbox.flows.interpreter import read_flow, run_flow
 from signalbox.flows.ports import FlowBooks, ToolCaller
 
 
@@ -34,7 +36,7 @@ class FlowRuns:
             UnknownSnapshot: the tenant has no snapshot of this hash.
             UnknownFlow: the snapshot has no such flow.
         """
-        book = await self._books.get(request.context.tenant, request.context.config_hash)
+        book = await self._book(request.context)
         flow_id = request.state.flow if request.state is not None else request.flow
         book.flow(flow_id)
 
@@ -48,3 +50,17 @@ class FlowRuns:
             return FlowResultFrame(result=result)
 
         return work
+
+    async def read(self, request: FlowReadRequest, principal: Principal) -> FlowReading:
+        """What a message is to an open flow.
+
+        Raises:
+            UnknownSnapshot: the tenant has no snapshot of this hash.
+            UnknownFlow: the snapshot has no such flow.
+            FlowStateInvalid: the state does not fit it.
+        """
+        book = await self._book(request.context)
+        return read_flow(book, request, self._tools_for(principal))
+
+    async def _book(self, context: CallContext) -> FlowBook:
+        return await self._books.get(context.tenant, context.config_hash)

@@ -6,13 +6,24 @@ from contextlib import aclosing
 from signalbox.common.clients.base import ServiceClient
 from signalbox.common.clients.frames import frames
 from signalbox.contracts.identity import Principal
-from signalbox.contracts.work import FlowRunRequest, Frame
+from signalbox.contracts.work import FlowReading, FlowReadRequest, FlowRunRequest, Frame
 
 
 class FlowsClient(ServiceClient):
-    """Runs flows."""
+    """Runs flows, and reads what messages are to open ones."""
 
     service = "flows"
+
+    async def read(self, request: FlowReadRequest, principal: Principal) -> FlowReading:
+        """What a message is to an open flow; nothing is done."""
+        return await self._call(
+            "POST",
+            "/internal/v1/flows/read",
+            FlowReading,
+            request,
+            principal=principal,
+            idempotency_key=f"{request.context.turn_id}/read",
+        )
 
     async def run(self, request: FlowRunRequest, principal: Principal) -> AsyncGenerator[Frame, None]:
         """Start a flow or go on with one; yields events as they happen, then the result or an error."""

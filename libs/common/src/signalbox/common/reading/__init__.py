@@ -3,6 +3,14 @@
 from signalbox.common.reading.dates import read_date
 from signalbox.common.reading.numbers import read_numbers
 from signalbox.common.reading.places import read_place
-from signalbox.common.reading.words import plain, read_yes_no, wants_to_stop
+from signalbox.common.reading.words import asks_something, plain, read_yes_no, wants_to_stop
 
-__all__ = ["plain", "read_date", "read_numbers", "read_place", "read_yes_no", "wants_to_stop"]
+__all__ = [
+    "asks_something",
+    "plain",
+    "read_date",
+    "read_numbers",
+    "read_place",
+    "read_yes_no",
+    "wants_to_stop",
+]

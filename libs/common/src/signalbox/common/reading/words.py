@@ -93,3 +93,20 @@ def _chinese(said: str) -> bool | None:
         if said.startswith(word):
             return answer
     return None
+
+
+_QUESTION = re.compile(
+    r"\?\s*$|^(?:(?:and|so|but|ok|okay|sorry|hey|hi|hello|wait|well)\b[\s,]*)*(?:how|what|when|where|which|who|why|whose|can|could|"
+    r"do|does|did|is|are|was|were|will|would|may|should|have|has|am)\b"
+    r"|(?:吗|呢|么)\s*$|怎么|怎样|如何|什么|为什么|哪里|哪儿|哪个|哪些|哪种|多少|多久|几点|是否|能不能|可不可以|有没有"
+)
+_ASIDE = re.compile(
+    r"\bby\s+the\s+way\b|\bbtw\b|\b(?:quick|another|one\s+more|different|unrelated)\s+question\b|"
+    r"\bbefore\s+(?:that|we|i)\b|顺便|对了[，,]|另外|问一下|还有个问题|先问|换个话题"
+)
+
+
+def asks_something(text: str) -> bool:
+    """Whether a message is itself a question, or says that it is about something else ("by the way")."""
+    said = normalise(text).casefold()
+    return _QUESTION.search(said) is not None or _ASIDE.search(said) is not None

@@ -53,6 +53,7 @@ _REFERENCES: dict[type[BaseModel], dict[str, str]] = {
     OnError: {"next": "step", "action": "action"},
     ReplyStep: {"template": "template"},
     Route: {"flow": "flow", "skill": "skill", "tool": "tool", "action": "action"},
+    Slot: {"depends_on": "slot"},
     SlotValidation: {"tool": "tool"},
     StatusCheck: {"tool": "tool"},
     SubflowStep: {"flow": "flow"},

@@ -39,6 +39,7 @@ from signalbox.contracts.config.policies import (
     Fallback,
     MessageLimits,
     Policies,
+    Repair,
     Retention,
     Thresholds,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "OnError",
     "Parameter",
     "Policies",
+    "Repair",
     "ReplyStep",
     "ResponseMapping",
     "Retention",

@@ -34,6 +34,8 @@ class Slot(ConfigModel):
 
     id: Identifier
     type: Literal["text", "number", "integer", "boolean", "date", "enum", "entity", "list"] = "text"
+    label: LocalizedText | None = None
+    """What people call it, each variation one of its names: "change the *street* to ..." corrects it by this."""
     description: str = ""
     prompt: LocalizedText | None = None
     """The question that asks for it; a slot without one is filled but never asked for."""
@@ -49,6 +51,8 @@ class Slot(ConfigModel):
     default: Any = None
     max_attempts: int = Field(default=3, ge=1, le=10)
     """Questions asked before the flow's ``on_error`` takes over."""
+    depends_on: list[Identifier] = []
+    """Slots of the flow whose correction makes this value worthless: it is asked for again."""
 
 
 class OnError(ConfigModel):
@@ -165,6 +169,8 @@ class Flow(ConfigModel):
     """A procedure of several steps."""
 
     id: Identifier
+    label: LocalizedText | None = None
+    """What people call it, as in "Back to *your return*", when it goes on after an interruption."""
     description: str = ""
     slots: list[Slot] = []
     steps: list[Step] = Field(min_length=1)
@@ -173,3 +179,6 @@ class Flow(ConfigModel):
     on_error: OnError | None = None
     cancellable: bool = True
     """Whether the user may give up in the middle."""
+    interruptible: bool = True
+    """Whether a message that means something else is answered in the middle. Intents that lead to an ``action``
+    always are."""

@@ -76,6 +76,18 @@ class MessageLimits(ConfigModel):
     messages_per_minute_per_user: int | None = Field(default=None, ge=1)
 
 
+class Repair(ConfigModel):
+    """How a conversation that leaves its path finds back to it."""
+
+    max_interrupted: int = Field(default=3, ge=0, le=10)
+    """Flows that wait while others run; one more drops the oldest. With 0 an interrupted flow is over."""
+    max_digressions: int = Field(default=4, ge=1, le=50)
+    """Messages about other things, in a row, after each of which an open question is asked again; one more leaves
+    its flow."""
+    resume: LocalizedText | None = None
+    """Said before the open question of a flow that goes on: a template over ``flow`` (its label, or none)."""
+
+
 class Policies(ConfigModel):
     """All policies of a workflow, each with a default that is safe to start with."""
 
@@ -83,6 +95,7 @@ class Policies(ConfigModel):
     fallback: Fallback = Fallback()
     degradation: Degradation = Degradation()
     disambiguation: Disambiguation = Disambiguation()
+    repair: Repair = Repair()
     double_texting: Literal["queue", "reject", "interrupt"] = "queue"
     """What a second message does while a turn is running."""
     client_gone: Literal["finish", "cancel"] = "finish"
@@ -97,4 +110,5 @@ class Policies(ConfigModel):
     confirm_writes: bool = False
     """Whether write tools called by a skill ask the user first."""
     max_iterations: int = Field(default=4, ge=1, le=20)
-    """Decide-and-act rounds in one turn."""
+    """Decide-and-act rounds in one turn, the first included. There is more than one only where ``llm.decide`` names a
+    model and ``instructions`` has a procedure."""
