@@ -38,8 +38,11 @@ from signalbox.contracts.work import (
     ToolCallRequest,
 )
 from signalbox.workflow.actions import Actions
+from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider
 from signalbox.workflow.execution import Executor
+from signalbox.workflow.flow_model import FlowModel
+from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Incoming, Matcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
@@ -319,13 +322,16 @@ class Stage:
         gateway: Any = self.gateway
         releases_: Any = self.releases
         executor = Executor(self.flows, self.skills, self.tools, Actions())  # type: ignore[arg-type]  # stand-ins
+        roles = RoleModels(gateway)
+        matcher = Matcher(LlmMatcher(gateway, self.plans), roles)
+        flows_: Any = self.flows
         self.runner = TurnRunner(
             self.store,
             self.keeper,
             releases_,
             releases_,
-            Decider(Matcher(LlmMatcher(gateway, self.plans), RoleModels(gateway))),
-            executor,
+            Decider(matcher, FlowListener(flows_, matcher, FlowModel(gateway, roles))),
+            Conversation(executor),
             self.settings,
             NoOpTracer(),
             name,

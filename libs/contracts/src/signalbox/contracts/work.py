@@ -140,6 +140,8 @@ class FlowReading(WireModel):
     """Whether it says to give up."""
     corrections: dict[str, Any] = {}
     """Slots that it changes, innermost flow first to have one of the name."""
+    certain: bool = False
+    """Whether its words are those of a correction and of nothing else."""
     asks: bool = False
     """Whether it is a question itself, or says that it is about something else."""
     question: str = ""

@@ -41,13 +41,18 @@ def read_message(run: Run, message: str, asked: str, arguments: dict[str, Any]) 
         fit = "within"
     decided = confirming and read_yes_no(message) is not None
     stops = run.flow.flow.cancellable and not decided and wants_to_stop(message, open_question)
-    corrections: dict[str, Any] = {}
-    if not stops:
+    corrections, certain = _from_arguments(run, arguments, asked), False
+    if not stops and not corrections:
         answered = fit == "exact" and not confirming
-        corrections = _from_arguments(run, arguments, asked) or _from_words(
-            run, message, asked, weak=not answered and not asks
-        )
-    return FlowReading(fit=fit, stops=stops, corrections=corrections, asks=asks, question=open_question)
+        corrections, certain = _from_words(run, message, asked, weak=not answered and not asks)
+    return FlowReading(
+        fit=fit,
+        stops=stops,
+        corrections={} if stops else corrections,
+        certain=certain,
+        asks=asks,
+        question=open_question,
+    )
 
 
 def answer_text(run: Run, message: str, asked: str) -> str:
@@ -103,15 +108,15 @@ def _from_arguments(run: Run, arguments: dict[str, Any], asked: str) -> dict[str
     return found
 
 
-def _from_words(run: Run, message: str, asked: str, *, weak: bool) -> dict[str, Any]:
-    """The correction that the words make; with ``weak`` also one that might be an answer as well."""
+def _from_words(run: Run, message: str, asked: str, *, weak: bool) -> tuple[dict[str, Any], bool]:
+    """The correction that the words make, and whether they make nothing else; with ``weak`` one that may be both."""
     for correction in read_corrections(message):
         if not correction.strong and not weak:
             continue
         found = _resolved(run, correction, asked)
         if found is not None:
-            return {found[0]: found[1]}
-    return {}
+            return {found[0]: found[1]}, correction.strong
+    return {}, False
 
 
 def _resolved(run: Run, correction: Correction, asked: str) -> tuple[str, Any] | None:

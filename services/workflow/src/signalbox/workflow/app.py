@@ -34,10 +34,13 @@ from signalbox.workflow.background.tasks import TaskService
 from signalbox.workflow.background.webhooks import WebhookSender
 from signalbox.workflow.build import Builder
 from signalbox.workflow.builders import Builders
+from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider
 from signalbox.workflow.direct_query import DirectQuery
 from signalbox.workflow.example_build import ExampleBuilder
 from signalbox.workflow.execution import Executor
+from signalbox.workflow.flow_model import FlowModel
+from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.example_matcher import LateEncoder
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
@@ -118,13 +121,16 @@ def wire(
         tracer,
         owner,
     )
+    roles = RoleModels(gateway)
+    matcher = _matcher(settings, platform, gateway, roles, metrics)
+    listener = FlowListener(platform.client(FlowsClient, _NAME), matcher, FlowModel(gateway, roles))
     runner = TurnRunner(
         store,
         keeper,
         follower.feed,
         follower.snapshots,
-        Decider(_matcher(settings, platform, gateway, metrics)),
-        executor,
+        Decider(matcher, listener),
+        Conversation(executor),
         settings,
         tracer,
         owner,
@@ -142,12 +148,16 @@ def wire(
 
 
 def _matcher(
-    settings: WorkflowSettings, platform: Platform, gateway: GatewayClient, metrics: Metrics
+    settings: WorkflowSettings,
+    platform: Platform,
+    gateway: GatewayClient,
+    roles: RoleModels,
+    metrics: Metrics,
 ) -> Matcher:
     """What decides what messages mean."""
     bounds = PlanBounds(settings.plan_cache_slots, settings.plan_cache_ms)
     plans = PlanCache(platform.cache.values, bounds, PlanMetrics(metrics))
-    return Matcher(LlmMatcher(gateway, plans), RoleModels(gateway))
+    return Matcher(LlmMatcher(gateway, plans), roles)
 
 
 def _background(

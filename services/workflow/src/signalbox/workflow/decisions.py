@@ -1,6 +1,7 @@
 """What a turn will do: go on with the open flow, follow an intent, or fall back."""
 
-from dataclasses import replace
+from dataclasses import field, replace
+from typing import Any, Protocol
 
 from signalbox.common.record import record
 from signalbox.contracts.config import Route
@@ -27,7 +28,13 @@ class Plan:
     message: str | None = None
     """What the work is about, where that is not this turn's message: the one that was unclear, once it is clear."""
     keep_flow: bool = False
-    """Whether a flow that was open stays so behind this turn."""
+    """Whether flows that were open stay so behind this turn."""
+    corrections: dict[str, Any] = field(default_factory=dict)
+    """Slots of ``resume`` that the message changes."""
+    asking: bool = False
+    """Whether ``resume`` only asks its open question again."""
+    not_understood: str | None = None
+    """Said where the message is no answer to ``resume``."""
     fell_back: bool = False
     status: QueryStatus | None = None
     """Overrides ``success``: why the answer is less than it could be."""
@@ -41,11 +48,22 @@ class Plan:
         return self.route is not None and snapshot.may_write(self.route)
 
 
+class Listener(Protocol):
+    """Decides what a message is while a flow is open; ``FlowListener`` is the real one."""
+
+    async def decide(
+        self, session: Session, message: str, incoming: Incoming, by_rule: Decided | None
+    ) -> Plan | None:
+        """The plan for the message; None where the session has no open flow."""
+        ...
+
+
 class Decider:
     """Decides, cheapest first."""
 
-    def __init__(self, matcher: Matcher) -> None:
+    def __init__(self, matcher: Matcher, listener: Listener) -> None:
         self._matcher = matcher
+        self._listener = listener
 
     async def decide(self, session: Session, message: str, incoming: Incoming) -> Plan:
         """The plan for one message, which is ``incoming`` as matching needs it."""
@@ -60,10 +78,12 @@ class Decider:
                 return chosen
         by_rule = self._matcher.by_rule(incoming)
         if session.state.flow is not None:
-            return _go_on(session.state.flow, by_rule, incoming)
+            plan = await self._listener.decide(session, message, incoming, by_rule)
+            if plan is not None:
+                return plan
         decided = by_rule or await self._understand(incoming)
         if decided.intent is not None:
-            return _follow(decided, decided.intent.then)
+            return follow(decided, decided.intent.then)
         if decided.candidates and not _has_asked_enough(session, incoming):
             asked = question_about(incoming.snapshot, decided.candidates, message, incoming.context)
             return Plan(decided, RouteTarget(kind="reply"), question=asked)
@@ -75,16 +95,6 @@ class Decider:
         if isinstance(by_example, Guess):
             return await self._matcher.by_model(incoming, by_example)
         return by_example
-
-
-def _go_on(flow: FlowState, by_rule: Decided | None, incoming: Incoming) -> Plan:
-    """The plan while a flow is open: it takes the message."""
-    if by_rule is not None and by_rule.intent is not None and by_rule.intent.then.action is not None:
-        # "Let me talk to a person" is heard in the middle of any flow.
-        return replace(_follow(by_rule, by_rule.intent.then), keep_flow=True)
-    return Plan(
-        Decided("flow", took_us=incoming.took_us()), RouteTarget(kind="flow", id=flow.flow), resume=flow
-    )
 
 
 def _choose(session: Session, question: Question, message: str, incoming: Incoming) -> Plan | None:
@@ -100,7 +110,7 @@ def _choose(session: Session, question: Question, message: str, incoming: Incomi
         # A release since then has it no more.
         return None
     decided = Decided("choice", intent, option.score, option.parameters, incoming.took_us())
-    return replace(_follow(decided, intent.then), message=question.message)
+    return replace(follow(decided, intent.then), message=question.message)
 
 
 def _has_asked_enough(session: Session, incoming: Incoming) -> bool:
@@ -110,8 +120,9 @@ def _has_asked_enough(session: Session, incoming: Incoming) -> bool:
     return asked and policy.action is not None and session.state.fallbacks + 1 >= policy.after
 
 
-def _follow(decided: Decided, route: Route) -> Plan:
-    return Plan(decided, _target(route), route=route)
+def follow(decided: Decided, route: Route) -> Plan:
+    """The plan that does what was understood."""
+    return Plan(decided, target_of(route), route=route)
 
 
 def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
@@ -126,7 +137,7 @@ def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
         route = Route(reply=degradation.reply or builtin_text("model_unavailable", language))
         return Plan(
             decided,
-            _target(route),
+            target_of(route),
             route=route,
             fell_back=True,
             status="degraded",
@@ -134,10 +145,11 @@ def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
         )
     else:
         route = Route(reply=policy.reply or builtin_text("fallback", language))
-    return Plan(decided, _target(route), route=route, fell_back=True)
+    return Plan(decided, target_of(route), route=route, fell_back=True)
 
 
-def _target(route: Route) -> RouteTarget:
+def target_of(route: Route) -> RouteTarget:
+    """Where a route leads, as events name it."""
     if route.flow is not None:
         return RouteTarget(kind="flow", id=route.flow)
     if route.skill is not None:

@@ -1,5 +1,6 @@
 """Doing what a turn was routed to: a flow, a skill, a tool, an action or a reply."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import field, replace
@@ -47,6 +48,8 @@ from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin_text
 
+_LOG = logging.getLogger(__name__)
+
 Emit = Callable[[TurnEvent], Awaitable[None]]
 
 _STATUS: dict[WorkStatus, QueryStatus] = {
@@ -91,6 +94,11 @@ class Outcome:
     reason: str | None = None
     flow: FlowState | None = None
     """The flow that stays open."""
+    interrupted: list[FlowState] = field(default_factory=list)
+    """Flows that wait behind it, the oldest first."""
+    digressions: int = 0
+    digressed: str | None = None
+    """See ``SessionState``."""
     profile: dict[str, Any] | None = None
     """The profile as it is now; None leaves it."""
     session_status: SessionStatus = "active"
@@ -113,7 +121,13 @@ class Executor:
         """Do what ``route`` says. A part that fails is an outcome that says so; only defects raise."""
         try:
             if route.flow is not None:
-                return await self._run_flow(work, route.flow, None, _arguments(route, work))
+                request = FlowRunRequest(
+                    context=work.context,
+                    flow=route.flow,
+                    arguments=_arguments(route, work),
+                    message=work.message,
+                )
+                return await self._run_flow(work, request)
             if route.skill is not None:
                 return await self._run_skill(work, route.skill, _arguments(route, work))
             if route.tool is not None:
@@ -124,13 +138,43 @@ class Executor:
         except SignalboxError as error:
             return await _failed(work, error)
 
-    async def resume(self, state: FlowState, work: Work) -> Outcome:
-        """Go on with the open flow."""
+    async def resume(
+        self,
+        state: FlowState,
+        work: Work,
+        *,
+        corrections: dict[str, Any] | None = None,
+        asking: bool = False,
+        not_understood: str | None = None,
+    ) -> Outcome:
+        """Go on with an open flow."""
+        request = FlowRunRequest(
+            context=work.context,
+            flow=state.flow,
+            state=state,
+            message=work.message,
+            corrections=corrections or {},
+            asking=asking,
+            not_understood=not_understood,
+        )
         try:
-            return await self._run_flow(work, state.flow, state, {})
+            return await self._run_flow(work, request)
         except SignalboxError as error:
             # The flow stays open: the user may say it again once what failed works.
             return replace(await _failed(work, error), flow=state)
+
+    async def question(self, state: FlowState, work: Work) -> FlowResult | None:
+        """The open question of a flow, as it is asked again; None when Flows cannot be asked."""
+        request = FlowRunRequest(
+            context=work.context, flow=state.flow, state=state, message=work.message, asking=True
+        )
+        try:
+            async with aclosing(self._flows.run(request, work.principal)) as frames:
+                result = await _drain("flows", frames, work)
+        except SignalboxError as error:
+            _LOG.warning("an open question cannot be asked again: %s", error.detail)
+            return None
+        return result if isinstance(result, FlowResult) else None
 
     async def _say(self, work: Work, route: Route) -> Outcome:
         text = render(work, route.reply) if route.reply is not None else ""
@@ -150,12 +194,7 @@ class Executor:
             outbox=outcome.outbox,
         )
 
-    async def _run_flow(
-        self, work: Work, flow: str, state: FlowState | None, arguments: dict[str, Any]
-    ) -> Outcome:
-        request = FlowRunRequest(
-            context=work.context, flow=flow, arguments=arguments, state=state, message=work.message
-        )
+    async def _run_flow(self, work: Work, request: FlowRunRequest) -> Outcome:
         async with aclosing(self._flows.run(request, work.principal)) as frames:
             result = await _drain("flows", frames, work)
         if not isinstance(result, FlowResult):

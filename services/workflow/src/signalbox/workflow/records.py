@@ -40,6 +40,12 @@ class SessionState(WireModel):
     timezone: str | None = None
     flow: FlowState | None = None
     """The open flow; its snapshot is the session's pinned one."""
+    interrupted: list[FlowState] = []
+    """Flows that wait until the open one is over, the oldest first; empty without an open one."""
+    digressions: int = 0
+    """Turns in a row that were about something else while a question was open."""
+    digressed: str | None = None
+    """A digest of the last of them: who says the same again means it as the answer."""
     profile: dict[str, Any] = {}
     fallbacks: int = 0
     """Turns in a row that nothing fitted, or that asked again what was meant."""

@@ -50,6 +50,11 @@ class WorkflowSnapshot:
         return {action.id: action for action in self.config.actions}
 
     @cached_property
+    def flows(self) -> dict[str, Flow]:
+        """Flows by id."""
+        return {flow.id: flow for flow in self.config.flows}
+
+    @cached_property
     def sensitive(self) -> dict[str, frozenset[str]]:
         """By tool, the arguments that are not kept with a turn: ``writeOnly``, or of format ``password``."""
         marked = {tool.id: _sensitive_members(tool.parameters) for tool in self.config.tools}

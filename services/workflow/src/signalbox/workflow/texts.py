@@ -4,7 +4,9 @@ from typing import Literal
 
 from signalbox.common.templates import localized
 
-Name = Literal["failed", "fallback", "model_unavailable", "handoff", "closed", "which", "this_one"]
+Name = Literal[
+    "failed", "fallback", "model_unavailable", "handoff", "closed", "which", "this_one", "resume", "left"
+]
 
 _TEXTS: dict[Name, dict[str, str | list[str]]] = {
     "failed": {
@@ -22,6 +24,14 @@ _TEXTS: dict[Name, dict[str, str | list[str]]] = {
     "handoff": {"en": "I am passing you on to a colleague.", "zh": "我为您转接人工客服。"},
     "which": {"en": "Which of these do you mean?", "zh": "请问您指的是哪一个?"},
     "this_one": {"en": "Is this what you mean?", "zh": "请问您是这个意思吗?"},
+    "resume": {
+        "en": "Back to {{ flow if flow else 'where we were' }}:",
+        "zh": "我们继续{{ flow if flow else '刚才的事' }}：",
+    },
+    "left": {
+        "en": "I leave {{ flow if flow else 'what we had begun' }} for now; ask again when you want to go on.",
+        "zh": "{{ flow if flow else '刚才的事' }}先放一放，需要时请再告诉我。",
+    },
     "closed": {"en": "Goodbye!", "zh": "再见!"},
 }
 

@@ -32,10 +32,10 @@ from signalbox.contracts.events import (
     UsageEvent,
 )
 from signalbox.contracts.query import QueryReply, TurnState
-from signalbox.workflow.clarifying import ask
+from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
-from signalbox.workflow.execution import Executor, Outcome, Work
+from signalbox.workflow.execution import Outcome, Work
 from signalbox.workflow.matching import History, Incoming
 from signalbox.workflow.ports import SessionStore
 from signalbox.workflow.records import Session, TurnRecord
@@ -72,7 +72,7 @@ class TurnRunner:
         feed: ConfigFeed,
         snapshots: Snapshots[WorkflowSnapshot],
         decider: Decider,
-        executor: Executor,
+        conversation: Conversation,
         settings: WorkflowSettings,
         tracer: trace.Tracer,
         owner: str,
@@ -82,7 +82,7 @@ class TurnRunner:
         self._feed = feed
         self._snapshots = snapshots
         self._decider = decider
-        self._executor = executor
+        self._conversation = conversation
         self._settings = settings
         self._tracer = tracer
         self._owner = owner
@@ -345,18 +345,7 @@ class TurnRunner:
             emit=log.emit,
             parameters=plan.decided.parameters,
         )
-        if plan.resume is not None:
-            return await self._executor.resume(plan.resume, work)
-        if plan.question is not None:
-            return await ask(plan.question, work)
-        if plan.route is None:
-            return Outcome("", plan.status or "success", session_status=start.session.status)
-        outcome = await self._executor.follow(plan.route, work)
-        if plan.status is not None and outcome.status == "success":
-            outcome = replace(outcome, status=plan.status, reason=plan.reason)
-        if plan.keep_flow and outcome.flow is None and outcome.session_status == "active":
-            outcome = replace(outcome, flow=start.session.state.flow)
-        return outcome
+        return await self._conversation.carry_out(plan, start.session, work)
 
     async def _commit(
         self,

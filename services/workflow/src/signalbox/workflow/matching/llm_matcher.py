@@ -74,7 +74,7 @@ class LlmMatcher:
         Raises:
             SignalboxError: the gateway or the provider failed.
         """
-        intents = _shown(incoming.snapshot.config.intents, likely)
+        intents = shown(incoming.snapshot.config.intents, likely)
         request = _request(incoming, intents, model, earlier)
         if earlier:
             plan, used, _ = await self._ask(incoming, request, "match/context")
@@ -156,7 +156,7 @@ def _request(
     )
 
 
-def _shown(intents: Sequence[Intent], likely: Sequence[str]) -> list[Intent]:
+def shown(intents: Sequence[Intent], likely: Sequence[str]) -> list[Intent]:
     """All intents where they are few, so that the prompt stays the same; else the likely and the unlearned ones."""
     if not likely or len(intents) < _NARROWED_FROM:
         return list(intents)

@@ -1,0 +1,105 @@
+"""Carrying out a plan where flows may be open: what is interrupted waits, and goes on afterwards."""
+
+from dataclasses import replace
+
+from signalbox.common.record import record
+from signalbox.common.templates import localized
+from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.events import TextData, TextEvent
+from signalbox.contracts.work import FlowState
+from signalbox.workflow.clarifying import ask
+from signalbox.workflow.decisions import Plan
+from signalbox.workflow.execution import Executor, Outcome, Work
+from signalbox.workflow.listening import digest_of, flows_of
+from signalbox.workflow.records import Session, SessionState
+from signalbox.workflow.texts import Name, builtin_text
+
+
+@record
+class _Behind:
+    """The flows that wait behind the work of a turn, the oldest first."""
+
+    flows: list[FlowState]
+    digressing: bool = False
+    """Whether the turn is about something else than the question that is open."""
+
+
+class Conversation:
+    """Carries out plans."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def carry_out(self, plan: Plan, session: Session, work: Work) -> Outcome:
+        """Do what a plan says, and go back to what it interrupted. A part that fails is an outcome that says so."""
+        state = session.state
+        open_flows = [*state.interrupted, *([state.flow] if state.flow is not None else [])]
+        if plan.resume is not None:
+            behind = _Behind([flow for flow in open_flows if flow is not plan.resume])
+            outcome = await self._executor.resume(
+                plan.resume,
+                work,
+                corrections=plan.corrections,
+                asking=plan.asking,
+                not_understood=plan.not_understood,
+            )
+        elif plan.question is not None:
+            return await ask(plan.question, work)
+        elif plan.route is None:
+            return Outcome("", plan.status or "success", session_status=session.status)
+        else:
+            behind = _Behind(open_flows if plan.keep_flow else [], digressing=plan.keep_flow)
+            outcome = await self._executor.follow(plan.route, work)
+            if plan.status is not None and outcome.status == "success":
+                outcome = replace(outcome, status=plan.status, reason=plan.reason)
+        if not behind.flows or outcome.session_status != "active":
+            return outcome
+        if outcome.flow is not None:
+            return self._interrupt(outcome, outcome.flow, behind, work)
+        return await self._go_back(outcome, behind, state, work)
+
+    def _interrupt(self, outcome: Outcome, flow: FlowState, behind: _Behind, work: Work) -> Outcome:
+        """A flow is open now, the others wait: each once, and not too many of them."""
+        waiting = [other for other in behind.flows if flows_of(other)[0] != flows_of(flow)[0]]
+        most = work.snapshot.config.policies.repair.max_interrupted
+        return replace(outcome, interrupted=waiting[-most:] if most else [])
+
+    async def _go_back(self, outcome: Outcome, behind: _Behind, state: SessionState, work: Work) -> Outcome:
+        """Nothing is open now: ask the question of the flow that waited last."""
+        flow = behind.flows[-1]
+        policy = work.snapshot.config.policies.repair
+        digressions = state.digressions + 1 if behind.digressing else 0
+        if digressions > policy.max_digressions:
+            return await _said(outcome, self._words(work, None, "left", flow), work)
+        asked = await self._executor.question(flow, work)
+        text = self._words(work, policy.resume, "resume", flow)
+        question = asked.message if asked is not None else ""
+        if question:
+            outcome = await _said(outcome, f"{text} {question}" if text.isascii() else text + question, work)
+        return replace(
+            outcome,
+            status="waiting" if outcome.status == "success" else outcome.status,
+            parts=[*outcome.parts, *(asked.parts if asked is not None else [])],
+            flow=flow,
+            interrupted=behind.flows[:-1],
+            digressions=digressions,
+            digressed=digest_of(work.message) if behind.digressing else None,
+        )
+
+    def _words(self, work: Work, own: LocalizedText | None, name: Name, flow: FlowState) -> str:
+        context, snapshot = work.context, work.snapshot
+        declared = snapshot.flows.get(flows_of(flow)[0])
+        values = snapshot.values(context, flow=None)
+        if declared is not None and declared.label is not None:
+            label, _ = localized(declared.label, context.language, snapshot.config.default_language, "")
+            values["flow"] = snapshot.templates.render_text(label, values)
+        if own is not None:
+            return snapshot.render(own, context.language, context.turn_id, values).strip()
+        return snapshot.templates.render_text(builtin_text(name, context.language), values)
+
+
+async def _said(outcome: Outcome, text: str, work: Work) -> Outcome:
+    """The outcome with more to say."""
+    more = f"\n\n{text}" if outcome.message else text
+    await work.emit(TextEvent(data=TextData(delta=more)))
+    return replace(outcome, message=outcome.message + more)
