@@ -26,6 +26,8 @@ from signalbox.contracts.llm import ChatChoice, ChatReply, ChatRequest, Message,
 from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.contracts.work import (
     EventFrame,
+    FlowReading,
+    FlowReadRequest,
     FlowResult,
     FlowResultFrame,
     FlowRunRequest,
@@ -219,10 +221,32 @@ class Sibling:
 
 
 class FlowsStandIn(Sibling):
-    """Stands in for the Flows service; an answer is a frame or a list of them."""
+    """Stands in for the Flows service; an answer is a frame or a list of them.
+
+    It reads every message as ``reading`` says, and asks an open question again in the words ``question``.
+    """
+
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__(*answers)
+        self.reading: Any = FlowReading(fit="within")
+        self.question = "Which one?"
+        self.read_requests: list[FlowReadRequest] = []
+        self.asked_again: list[FlowRunRequest] = []
+
+    async def read(self, request: FlowReadRequest, principal: Principal) -> FlowReading:
+        """As ``FlowsClient.read``."""
+        self.read_requests.append(request)
+        if isinstance(self.reading, BaseException):
+            raise self.reading
+        reading: FlowReading = self.reading(request) if callable(self.reading) else self.reading
+        return reading
 
     async def run(self, request: FlowRunRequest, principal: Principal) -> AsyncGenerator[Frame, None]:
         """As ``FlowsClient.run``."""
+        if request.asking:
+            self.asked_again.append(request)
+            yield flow_result(self.question, "waiting", state=request.state)
+            return
         answer = await self._next(request)
         for frame in answer if isinstance(answer, list) else [answer]:
             yield frame
