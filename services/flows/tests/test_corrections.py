@@ -362,6 +362,7 @@ async def test_loops_are_run_again_with_each_answer():
         ([], "it is 1042, I ordered it last week", "within", False, False),
         ([], "where is 1042?", "within", False, True),
         ([], "no idea", "none", False, False),
+        ([], "the one with the koala on it", "none", False, False),
         ([], "never mind", "none", True, False),
         ([], "订单1042", "exact", False, False),
         (["1042"], "blue", "exact", False, False),

@@ -85,6 +85,9 @@ def _fit(run: Run, slot: CompiledSlot | None, message: str) -> Fit:
     if kind in {"number", "integer"} and _NUMBER.search(message):
         words = plain(_NUMBER.sub(" ", message)).split()
         return "exact" if all(word in _FILLER | _names_of(slot) for word in words) else "within"
+    if kind in {"number", "integer"} and message.isascii() and not _short(message):
+        # A number word in a sentence ("the one with the zip") is none, unless nothing better is found.
+        return "none"
     if slot.slot.type == "enum":
         return "exact" if slot.choices.is_whole(message) else "within"
     return "exact" if _short(message) else "within"
