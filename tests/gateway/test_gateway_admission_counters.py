@@ -1,6 +1,7 @@
 """What counts limits and budgets: the same bodies in memory and in Redis."""
 
 import asyncio
+import dataclasses
 import itertools
 import random
 from collections.abc import AsyncIterator, Iterator
@@ -118,6 +119,31 @@ async def test_a_refused_call_takes_nothing_and_the_first_obstacle_is_named(coun
         call_id = await granted(counting, both, Amounts(100, 0))
         counting.counters.settle(call_id, used(100), b"{}")
     assert (await reserve(counting, both, Amounts(100, 0))).index == 0
+
+
+async def test_what_windows_have_left_is_said_in_their_order(counting):
+    await counting.counters.seed(day := budget(100, counting.clock), 0, 0)
+    demands = asked(requests(5), parallel(9), tokens(1000), day)
+    first = await reserve(counting, demands, Amounts(300, 10), call_id := next(ids))
+    assert (first.answer, list(first.rooms)) == (Answer.GRANTED, [4, 700])
+    counting.counters.settle(call_id, used(50), b"{}")
+    second = await reserve(counting, demands, Amounts(900, 10))
+    assert list(second.rooms) == [3, 50]
+    refused = await reserve(counting, demands, Amounts(51, 10))
+    assert (refused.answer, refused.index, list(refused.rooms)) == (Answer.REFUSED, 2, [3, 50])
+    # Refused by something else.
+    refused = await reserve(counting, asked(requests(5), tokens(1000), parallel(1)), Amounts(0, 0))
+    assert (refused.index, list(refused.rooms)) == (2, [3, 50])
+    await counting.advance(2 * MINUTE_US)
+    assert list((await reserve(counting, demands, Amounts(1, 0))).rooms) == [4, 999]
+    assert list((await reserve(counting, asked(parallel(9)))).rooms) == []
+
+
+async def test_soft_budgets_that_are_exceeded_are_told_beside_what_windows_have_left(counting):
+    soft = dataclasses.replace(budget(100, counting.clock), kind="soft")
+    await counting.counters.seed(soft, 0, 500)
+    verdict = await reserve(counting, asked(requests(5), soft, tokens(10)), Amounts(3, 1))
+    assert (verdict.answer, verdict.over, list(verdict.rooms)) == (Answer.GRANTED, (1,), [4, 7])
 
 
 async def test_tokens_are_settled_to_what_was_used(counting):

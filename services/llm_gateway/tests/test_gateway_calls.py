@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 
 import orjson
@@ -181,6 +182,31 @@ async def test_a_key_for_other_models_is_refused_before_anything_is_called():
     assert (refused.value.problem().status, refused.value.problem().code) == (403, "model_not_allowed")
     assert (upstream.bodies, ledger.rows) == ([], [])
     await calls.chat(body(), caller(models=frozenset({"m"})))
+
+
+@pytest.mark.parametrize(
+    ("asked", "full", "error"),
+    [({}, True, LedgerFull), ({"model": "none"}, False, ModelNotFound), ({}, False, ModelNotAllowed)],
+)
+async def test_a_call_that_is_refused_has_an_id_which_the_log_knows(caplog, asked, full, error):
+    caplog.set_level(logging.DEBUG)
+    calls, _, ledger = setup(answer())
+    ledger.full = full
+    models = {"models": frozenset({"other"})} if error is ModelNotAllowed else {}
+    with pytest.raises(error) as refused:
+        await calls.chat(body(**asked), caller(**models))
+    call_id = refused.value.headers[names.LEDGER_CALL_ID]
+    (line,) = [record for record in caplog.records if getattr(record, "call_id", None) == call_id]
+    assert (line.code, ledger.rows) == (error.code, [])
+    # Errors of whole times have a line of their own, when such a time begins.
+    assert line.levelno == (logging.DEBUG if error is LedgerFull else logging.INFO)
+
+
+async def test_a_call_that_fails_names_its_row():
+    calls, _, ledger = setup((400, {"error": {"message": "no"}}))
+    with pytest.raises(ProviderRefused) as refused:
+        await calls.chat(body(), caller())
+    assert refused.value.headers[names.LEDGER_CALL_ID] == ledger.rows[0].call_id
 
 
 async def test_a_keys_cap_of_the_output_is_sent_where_the_call_has_none():

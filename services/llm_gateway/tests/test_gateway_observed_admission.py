@@ -1,6 +1,6 @@
 """Admission that is looked at: what is open, and books that go on when counting fails."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -46,6 +46,7 @@ class Gate:
     """Admits calls whose tickets remember what they were told, or refuses them."""
 
     holds_to_worst = True
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error

@@ -38,6 +38,7 @@ from signalbox.llm_gateway.caching.idempotency import (
     IdempotentCalls,
 )
 from signalbox.llm_gateway.caching.kept import KeptAnswers
+from signalbox.llm_gateway.caching.metrics import CacheLookups
 from signalbox.llm_gateway.caching.rules import CacheRules
 from signalbox.llm_gateway.caching.semantic import Embed, SemanticAnswers
 from signalbox.llm_gateway.caching.sharing import SharedCalls
@@ -103,7 +104,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     attempts = _attempts(settings, catalog, http, credentials, prices)
     observed = _observed(limits.admission, catalog, ledger, metrics)
     embed = ModelCalls(planner, prices, observed, ledger, tracer, attempts).embed
-    caching = _caching(settings, database, platform.cache, attempts, embed)
+    caching = _caching(settings, database, platform.cache, attempts, embed, metrics)
     calls = ModelCalls(planner, prices, observed, ledger, tracer, caching.answering)
     responses = _responses(settings, database, calls)
 
@@ -274,7 +275,12 @@ async def _running(caching: _CachingParts) -> AsyncIterator[None]:
 
 
 def _caching(
-    settings: GatewaySettings, database: Database, cache: Cache, attempts: Attempts, embed: Embed
+    settings: GatewaySettings,
+    database: Database,
+    cache: Cache,
+    attempts: Attempts,
+    embed: Embed,
+    metrics: Metrics,
 ) -> _CachingParts:
     repository = IdempotencyRepository(database, f"llm_gateway-{secrets.token_hex(8)}")
     calls = IdempotentCalls(
@@ -291,7 +297,9 @@ def _caching(
     kept, shared = KeptAnswers(cache), SharedCalls()
     rules = CacheRules(settings.declared.caches)
     semantic = SemanticAnswers(kept, embed, now_ms)
-    answering = CachedAnswering(attempts, rules, kept, shared, semantic, now_ms)
+    answering = CachedAnswering(
+        attempts, rules, kept, shared, semantic, now_ms, CacheLookups(metrics.registry)
+    )
     return _CachingParts(answering, kept, shared, calls, keeper)
 
 

@@ -69,7 +69,7 @@ class Call:
 
     def headers(self, cost: str | None = None) -> dict[str, str]:
         """Response headers."""
-        headers = {names.LEDGER_CALL_ID: self.account.call_id}
+        headers = {names.LEDGER_CALL_ID: self.account.call_id, **self.ticket.headers}
         if cost is not None:
             headers[names.LEDGER_COST] = cost
         if self.account.emulated is not None:

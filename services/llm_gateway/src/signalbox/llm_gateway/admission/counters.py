@@ -30,12 +30,17 @@ class Answer(Enum):
 
 @record
 class Verdict:
-    """The answer to a reservation. ``over`` are granted soft budgets of which more was spent than they have."""
+    """The answer to a reservation.
+
+    ``over`` are granted soft budgets of which more was spent than they have. ``rooms`` is what each window of requests
+    and tokens has left, in the order of the demands, where the call was granted or refused.
+    """
 
     answer: Answer
     index: int = 0
     ms: int = 0
     over: tuple[int, ...] = ()
+    rooms: Sequence[int] = ()
 
 
 JUST_GRANTED = Verdict(Answer.GRANTED)

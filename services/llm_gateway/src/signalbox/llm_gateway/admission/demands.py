@@ -73,6 +73,8 @@ class DemandSet:
     foreign: Demand | None
     """A hard budget in another currency than that of the call's worst case."""
     has_hard_budget: bool
+    windows: tuple[Demand, ...]
+    """The limits of requests and tokens."""
 
     @classmethod
     def of(cls, demands: list[Demand], foreign: Demand | None = None) -> "DemandSet":
@@ -84,6 +86,7 @@ class DemandSet:
             wait_s=max((demand.wait_s for demand in demands), default=0),
             foreign=foreign,
             has_hard_budget=any(demand.kind == "hard" for demand in demands) or foreign is not None,
+            windows=tuple(demand for demand in demands if demand.kind in {"requests", "tokens"}),
         )
 
 

@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from signalbox.common.errors import Unavailable
 from signalbox.common.ids import now_ms
-from signalbox.common.record import record
 from signalbox.llm_gateway.admission.counters import (
-    JUST_GRANTED,
     NEVER_MS,
     UNKNOWN_MS,
     Amounts,
@@ -20,6 +19,7 @@ from signalbox.llm_gateway.admission.demands import Demand, Demands, DemandSet
 from signalbox.llm_gateway.admission.metrics import AdmissionMetrics
 from signalbox.llm_gateway.admission.open_calls import opened
 from signalbox.llm_gateway.admission.ports import Opening
+from signalbox.llm_gateway.admission.rate_headers import rate_headers
 from signalbox.llm_gateway.admission.refusals import refusal, uncounted, unpriced
 from signalbox.llm_gateway.admission.seeding import Seeding
 from signalbox.llm_gateway.admission.ticket import LimitedTicket, nano_of
@@ -66,7 +66,9 @@ class LimitedAdmission:
                 verdict = await self._counters.reserve(
                     opening.call_id, demands, asking.amounts, asking.record
                 )
-                if verdict is not JUST_GRANTED:
+                if verdict.answer is Answer.GRANTED and not verdict.over:
+                    asking.rooms = verdict.rooms
+                else:
                     demands = await self._reserve(asking, demands, verdict)
             else:
                 demands = await self._reserve(asking, demands)
@@ -78,7 +80,7 @@ class LimitedAdmission:
             self._counters.assume(opening.call_id, demands, asking.amounts, asking.record)
         else:
             self._metrics.counted.value += 1
-        return LimitedTicket(self, self._counters, opening, demands, asking.amounts)
+        return LimitedTicket(self, self._counters, opening, demands, asking.amounts, asking.rooms)
 
     def kept(self, call_ids: list[str]) -> None:
         """See ``Admission``."""
@@ -108,6 +110,13 @@ class LimitedAdmission:
         self._metrics.refused.labels(demand.name).inc()
         return refusal(demand, ms, _needed(demand, amounts))
 
+    def _refused(
+        self, asking: "_Asking", demands: DemandSet, verdict: Verdict
+    ) -> LimitExceeded | BudgetExceeded:
+        error = self.refused(demands.demands[verdict.index], verdict.ms, asking.amounts)
+        error.headers = {**rate_headers(demands, verdict.rooms), **error.headers}
+        return error
+
     async def _reserve(
         self, asking: "_Asking", demands: DemandSet, verdict: Verdict | None = None
     ) -> DemandSet:
@@ -120,7 +129,7 @@ class LimitedAdmission:
             return demands
         demand = demands.demands[refused.index]
         if self._room.is_full or not _may_wait(demand, refused):
-            raise self.refused(demand, refused.ms, asking.amounts)
+            raise self._refused(asking, demands, refused)
         return await self._wait(asking, demands, demand.key, refused)
 
     async def _wait(
@@ -140,7 +149,7 @@ class LimitedAdmission:
                     return demands
                 demand = demands.demands[refused.index]
                 if not _may_wait(demand, refused) or loop.time() >= until:
-                    raise self.refused(demand, refused.ms, asking.amounts)
+                    raise self._refused(asking, demands, refused)
                 key = demand.key
         finally:
             self._metrics.waited.observe(loop.time() - started)
@@ -170,6 +179,7 @@ class LimitedAdmission:
                     asking.opening.call_id, demands, asking.amounts, asking.record
                 )
             if verdict.answer is Answer.GRANTED:
+                asking.rooms = verdict.rooms
                 self._say_exceeded([demands.demands[index] for index in verdict.over])
                 return demands, None
             if verdict.answer is Answer.REFUSED:
@@ -193,13 +203,15 @@ class LimitedAdmission:
                 _LOG.warning("the soft budget '%s' is exceeded", budget.name)
 
 
-@record
+@dataclass(slots=True)
 class _Asking:
     """A call that asks to be admitted."""
 
     opening: Opening
     amounts: Amounts
     record: bytes
+    rooms: Sequence[int] = ()
+    """What the windows had left when it was."""
 
 
 def _check_price(opening: Opening, demands: DemandSet) -> None:

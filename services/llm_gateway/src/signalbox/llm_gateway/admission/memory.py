@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from signalbox.llm_gateway.admission.counters import (
     JUST_GRANTED,
@@ -65,6 +65,8 @@ class MemoryCounters:
         verdict = self._obstacle(demands, amounts, now, extends=False)
         if verdict.answer is Answer.GRANTED:
             self._take(call_id, demands, amounts, now, 0)
+        if demands.windows and verdict.answer in {Answer.GRANTED, Answer.REFUSED}:
+            return replace(verdict, rooms=[self._room(each, now) for each in demands.windows])
         return verdict
 
     async def extend(self, call_id: str, number: int, demands: DemandSet, amounts: Amounts) -> Verdict:
@@ -171,6 +173,9 @@ class MemoryCounters:
         if budget.sum + amount <= demand.limit:
             return JUST_GRANTED
         return Verdict(Answer.REFUSED, index, NEVER_MS if amount > demand.limit else demand.end_ms - now_ms)
+
+    def _room(self, demand: Demand, now: int) -> int:
+        return max(0, demand.limit - self._window(demand).used(now))
 
     def _take(self, call_id: str, demands: DemandSet, amounts: Amounts, now: int, extension: int) -> None:
         taken = self._calls.setdefault(call_id, [])

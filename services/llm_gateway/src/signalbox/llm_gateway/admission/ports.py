@@ -1,5 +1,6 @@
 """What a call asks before it is made, and gives back after it."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from signalbox.common.context import Deadline
@@ -43,6 +44,11 @@ class Ticket(Protocol):
     @property
     def holds_to_worst(self) -> bool:
         """Whether the call may not use more than its worst case, as a hard budget counts on it."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer says of the caller's limits."""
         ...
 
     async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> Slot:

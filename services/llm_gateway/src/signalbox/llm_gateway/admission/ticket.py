@@ -1,5 +1,6 @@
 """An admitted call, until its end."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from signalbox.common.errors import SignalboxError, Unavailable
@@ -7,6 +8,7 @@ from signalbox.llm_gateway.admission.counters import Amounts, Answer, Counters, 
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.open_calls import encode
 from signalbox.llm_gateway.admission.ports import Opening, Slot
+from signalbox.llm_gateway.admission.rate_headers import rate_headers
 from signalbox.llm_gateway.admission.refusals import uncounted
 from signalbox.llm_gateway.admission.unlimited import NO_SLOT
 from signalbox.llm_gateway.deployments import Deployment
@@ -63,7 +65,9 @@ class LimitedTicket:
         opening: Opening,
         demands: DemandSet,
         amounts: Amounts,
+        rooms: Sequence[int] = (),
     ) -> None:
+        self.headers = rate_headers(demands, rooms)
         self._admission = admission
         self._counters = counters
         self._opening = opening

@@ -1,6 +1,7 @@
 """Admission without any limit or budget."""
 
 from signalbox.llm_gateway.admission.ports import Opening, Ticket
+from signalbox.llm_gateway.admission.rate_headers import NO_HEADERS
 from signalbox.llm_gateway.deployments import Deployment
 from signalbox.llm_gateway.money import WorstCase
 from signalbox.llm_gateway.records import LedgerCall
@@ -20,6 +21,7 @@ class UnlimitedTicket:
     """A ticket that nothing was reserved for."""
 
     holds_to_worst = False
+    headers = NO_HEADERS
 
     async def attempt(self, deployment: Deployment, worst: WorstCase, *, spent_pico: int) -> NoSlot:
         """See ``Ticket``."""

@@ -19,6 +19,7 @@ from signalbox.llm_gateway.caching.capture import (
 )
 from signalbox.llm_gateway.caching.kept import Entry, KeptAnswers
 from signalbox.llm_gateway.caching.keys import answer_key
+from signalbox.llm_gateway.caching.metrics import CacheLookups
 from signalbox.llm_gateway.caching.replay import replayed_events
 from signalbox.llm_gateway.caching.rules import MAX_ENTRY_BYTES, CacheRule, CacheRules, SemanticRule
 from signalbox.llm_gateway.caching.semantic import Question, SemanticAnswers
@@ -63,6 +64,7 @@ class CachedAnswering:
         shared: SharedCalls,
         semantic: SemanticAnswers,
         clock: Callable[[], int],
+        lookups: CacheLookups,
     ) -> None:
         self._next = following
         self._rules = rules
@@ -70,6 +72,7 @@ class CachedAnswering:
         self._shared = shared
         self._semantic = semantic
         self._clock = clock
+        self._lookups = lookups
 
     def answer(self, call: Call) -> Coroutine[Any, Any, WholeAnswer | StreamedAnswer]:
         """See ``call.Answering``."""
@@ -79,6 +82,8 @@ class CachedAnswering:
 
     async def _cached(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
         entry = await self._entry(call, wanted.key, wanted.ttl_s)
+        if wanted.ttl_s and call.caller.wishes.read:
+            self._lookups.count("exact", found=entry is not None)
         if entry is not None:
             return _again(call, entry, "exact")
         if wanted.semantic is not None:
@@ -106,14 +111,21 @@ class CachedAnswering:
             return wanted, None
         key = await self._semantic.find(question, rule)
         entry = None if key is None else await self._entry(call, key, rule.ttl_s)
+        self._lookups.count("semantic", found=entry is not None)
         return replace(wanted, question=question), entry
 
     async def _made(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:
         """The answer of the next step, or that of an identical call which is under way."""
         if wanted.coalesce:
-            return await self._shared.answer(
-                wanted.key, call, lambda shared: self._kept_answer(shared, wanted), max_bytes=wanted.max_bytes
-            )
+            try:
+                return await self._shared.answer(
+                    wanted.key,
+                    call,
+                    lambda shared: self._kept_answer(shared, wanted),
+                    max_bytes=wanted.max_bytes,
+                )
+            finally:
+                self._lookups.count("coalesced", found=call.account.cached == "coalesced")
         return _filtered(await self._kept_answer(call, wanted), call)
 
     async def _kept_answer(self, call: Call, wanted: _Wanted) -> WholeAnswer | StreamedAnswer:

@@ -30,10 +30,11 @@ class ObservedAdmission:
 class ObservedTicket:
     """A ticket that counts its call when it is given back."""
 
-    __slots__ = ("_metrics", "_settled", "_ticket", "attempt", "holds_to_worst")
+    __slots__ = ("_metrics", "_settled", "_ticket", "attempt", "headers", "holds_to_worst")
 
     def __init__(self, ticket: Ticket, metrics: CallMetrics) -> None:
         self.attempt = ticket.attempt
+        self.headers = ticket.headers
         self.holds_to_worst = ticket.holds_to_worst
         self._ticket = ticket
         self._metrics = metrics

@@ -85,6 +85,7 @@ def verdict_of(reply: Any) -> Verdict:
     if reply == 1:
         return JUST_GRANTED
     if reply[0] == 6:
-        return Verdict(Answer.GRANTED, over=tuple(reply[1:]))
-    code, index, ms = reply
-    return Verdict(_ANSWERS[code], index, ms)
+        rooms = 2 + reply[1]
+        return Verdict(Answer.GRANTED, over=tuple(reply[2:rooms]), rooms=reply[rooms:])
+    code, index, ms, *left = reply
+    return Verdict(_ANSWERS[code], index, ms, rooms=left)

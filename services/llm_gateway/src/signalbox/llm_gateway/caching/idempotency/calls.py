@@ -249,11 +249,11 @@ class IdempotentCalls:
             raise
         if isinstance(answer, WholeAnswer):
             body = answer.body if len(answer.body) <= self._max_bytes else None
-            await self._end(name, turn, KeptReply(dict(answer.headers), body))
+            await self._end(name, turn, KeptReply.of(answer.headers, body))
             return answer
 
         async def whole(body: bytes | None) -> None:
-            await self._end(name, turn, KeptReply(dict(answer.headers), body, streamed=True))
+            await self._end(name, turn, KeptReply.of(answer.headers, body, streamed=True))
 
         def broken() -> None:
             self._begin_end(name, turn, KeptReply({}, None) if asked.goes_on else None)

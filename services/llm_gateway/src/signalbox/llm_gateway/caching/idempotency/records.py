@@ -1,5 +1,6 @@
 """What is kept of a call that was made under a key."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -7,6 +8,7 @@ import orjson
 
 from signalbox.common.record import record
 from signalbox.contracts import headers as names
+from signalbox.llm_gateway.admission.rate_headers import PREFIX as RATE_HEADERS
 from signalbox.llm_gateway.answers import WholeAnswer
 from signalbox.llm_gateway.caching.idempotency.streams import ReplayedStream
 from signalbox.llm_gateway.errors import IdempotencyNotReplayable, ProviderRefused
@@ -46,6 +48,11 @@ class KeptReply:
     refusal: dict[str, Any] | None = None
 
     @classmethod
+    def of(cls, headers: Mapping[str, str], body: bytes | None, *, streamed: bool = False) -> "KeptReply":
+        """What an answer with these headers was; what it said of limits is not true for long."""
+        return cls(_lasting(headers), body, streamed)
+
+    @classmethod
     def of_refusal(cls, error: ProviderRefused) -> "KeptReply":
         """A provider's error."""
         refusal = {
@@ -55,7 +62,7 @@ class KeptReply:
             "kind": error.kind,
             "param": error.param,
         }
-        return cls(dict(error.headers), b"", refusal=refusal)
+        return cls(_lasting(error.headers), b"", refusal=refusal)
 
     def written(self) -> str | None:
         """As text; None for what is not kept."""
@@ -93,3 +100,7 @@ class KeptReply:
             fields = dict(self.refusal)
             raise ProviderRefused(fields.pop("status"), fields.pop("detail"), headers=headers, **fields)
         return ReplayedStream(self.body, headers) if self.streamed else WholeAnswer(self.body, headers)
+
+
+def _lasting(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if not name.startswith(RATE_HEADERS)}

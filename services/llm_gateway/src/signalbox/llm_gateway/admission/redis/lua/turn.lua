@@ -16,9 +16,10 @@
 --   "B" (the process, which is the id, lives): how many ms of silence mean that another one does not;
 --   "D" (the process ends): nothing.
 -- Returns 0 when the life is another one, and nothing was done. Else the time in ms, then for each "A" and "X":
--- 1 (granted), or {code, index from 0, ms}: 2 refused (ms: -1 never, -2 unknown), 3 the windows are not those of now
--- (ms: the time), 4 the budget has to be told what was spent before, 5 budgets are closed; or {6, indices of soft
--- budgets that are exceeded}: granted. For each "B": {1 when budgets are open else 0, names of silent processes}.
+-- 1 (granted), or {code, index from 0, ms, rooms}: 2 refused (ms: -1 never, -2 unknown), 3 the windows are not those of
+-- now (ms: the time), 4 the budget has to be told what was spent before, 5 budgets are closed; or {6, number of soft
+-- budgets that are exceeded, their indices, rooms}: granted. Rooms, for "A" that is granted or refused: what each window
+-- of the set has left. For each "B": {1 when budgets are open else 0, names of silent processes}.
 --
 -- A window is a hash: fields "0" to "60" count the units of one bucket each (a bucket is 1/60 of the window; its
 -- number modulo 61 is its field), "b" is the number of the newest bucket and "t" the sum. Sixty whole buckets before
@@ -282,7 +283,8 @@ local function obstacle(set, tokens, money, extends)
         end
       elseif state.sum - math.max(0, state.open) > limit then
         -- What open calls have reserved is not spent.
-        over = over or {6}
+        over = over or {6, 0}
+        over[2] = over[2] + 1
         over[#over + 1] = i - 1
       end
     end
@@ -320,6 +322,16 @@ local function take(id, set, tokens, money, record, extension, counted)
     end
   end
   put_record(id, record)
+end
+
+-- A reply, and what each window of a set has left.
+local function with_rooms(reply, set)
+  for _, demand in ipairs(set) do
+    if demand.kind == 'r' or demand.kind == 't' then
+      reply[#reply + 1] = math.max(0, demand.limit - window(demand.key, demand.width).total)
+    end
+  end
+  return reply
 end
 
 local function end_extension(id, extension)
@@ -410,13 +422,17 @@ while at <= #ARGV do
       if letter == 'A' then
         why, over = obstacle(set, tokens, money)
       end
-      reply = why or over
       if not why then
         take(id, set, tokens, money, {'o', row, 0, {}}, 0, letter == 'A')
       end
+      reply = why or over
     end
     if letter == 'A' then
-      replies[#replies + 1] = reply or 1
+      reply = reply or {6, 0}
+      if reply[1] == 2 or reply[1] == 6 then
+        with_rooms(reply, set)
+      end
+      replies[#replies + 1] = #reply > 2 and reply or 1
     end
   elseif letter == 'X' then
     local set, tokens, money, extension = sets[number()], number(), number(), number()

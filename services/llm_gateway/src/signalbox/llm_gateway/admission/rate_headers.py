@@ -1,0 +1,45 @@
+"""What an answer says of the limits of its key, in the headers that OpenAI's clients read.
+
+Source: OpenAI API reference, "Rate limits": ``x-ratelimit-limit-requests``, ``-remaining-``, ``-reset-``, and the same
+for tokens; the reset is the time until nothing of the limit is used, such as ``1s`` or ``6m0s``.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from signalbox.llm_gateway.admission.demands import Demand, DemandSet
+from signalbox.llm_gateway.admission.windows import COUNTED_BUCKETS, bucket_width_us
+
+PREFIX = "x-ratelimit-"
+NO_HEADERS: Mapping[str, str] = {}
+
+
+def rate_headers(demands: DemandSet, rooms: Sequence[int]) -> Mapping[str, str]:
+    """The headers of an answer to a call with these demands; ``rooms`` is what its windows have left.
+
+    Of several limits of a kind that with the least room speaks. Nothing where no window was counted.
+    """
+    if not rooms:
+        return NO_HEADERS
+    tightest: dict[str, tuple[int, Demand]] = {}
+    for demand, room in zip(demands.windows, rooms, strict=True):
+        before = tightest.get(demand.kind)
+        if before is None or room < before[0]:
+            tightest[demand.kind] = (room, demand)
+    headers = {}
+    for kind, (room, demand) in tightest.items():
+        headers[f"{PREFIX}limit-{kind}"] = str(demand.limit)
+        headers[f"{PREFIX}remaining-{kind}"] = str(room)
+        headers[f"{PREFIX}reset-{kind}"] = _reset(demand.window_s)
+    return headers
+
+
+@lru_cache(maxsize=256)
+def _reset(window_s: int) -> str:
+    """How long what is taken now counts."""
+    seconds = -(-bucket_width_us(window_s) * COUNTED_BUCKETS // 1_000_000)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes}m{seconds}s"
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
