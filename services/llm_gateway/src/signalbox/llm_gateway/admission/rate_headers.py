@@ -7,7 +7,7 @@ for tokens; the reset is the time until nothing of the limit is used, such as ``
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from signalbox.llm_gateway.admission.demands import Demand, DemandSet
+from signalbox.llm_gateway.admission.demands import DemandKind, DemandSet
 from signalbox.llm_gateway.admission.windows import COUNTED_BUCKETS, bucket_width_us
 
 PREFIX = "x-ratelimit-"
@@ -21,20 +21,25 @@ def rate_headers(demands: DemandSet, rooms: Sequence[int]) -> Mapping[str, str]:
     """
     if not rooms:
         return NO_HEADERS
-    tightest: dict[str, tuple[int, Demand]] = {}
+    headers: dict[str, str] = {}
     for demand, room in zip(demands.windows, rooms, strict=True):
-        before = tightest.get(demand.kind)
-        if before is None or room < before[0]:
-            tightest[demand.kind] = (room, demand)
-    headers = {}
-    for kind, (room, demand) in tightest.items():
-        headers[f"{PREFIX}limit-{kind}"] = str(demand.limit)
-        headers[f"{PREFIX}remaining-{kind}"] = str(room)
-        headers[f"{PREFIX}reset-{kind}"] = _reset(demand.window_s)
+        remaining, fixed = _fixed(demand.kind, demand.limit, demand.window_s)
+        before = headers.get(remaining)
+        if before is None or room < int(before):
+            headers.update(fixed)
+            headers[remaining] = str(room)
     return headers
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)
+def _fixed(kind: DemandKind, limit: int, window_s: int) -> tuple[str, Mapping[str, str]]:
+    """The name of the header that says what is left, and the others, which are the same for all calls."""
+    return f"{PREFIX}remaining-{kind}", {
+        f"{PREFIX}limit-{kind}": str(limit),
+        f"{PREFIX}reset-{kind}": _reset(window_s),
+    }
+
+
 def _reset(window_s: int) -> str:
     """How long what is taken now counts."""
     seconds = -(-bucket_width_us(window_s) * COUNTED_BUCKETS // 1_000_000)
