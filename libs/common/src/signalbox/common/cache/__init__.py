@@ -1,4 +1,4 @@
-"""Values with a TTL, leases and event logs, in memory or on Redis: `open_cache` chooses."""
+"""Values with a TTL, leases, event logs and sliding windows, in memory or on Redis: `open_cache` chooses."""
 
 from signalbox.common.cache.memory import MemoryCache
 from signalbox.common.cache.opening import open_cache
@@ -13,6 +13,8 @@ from signalbox.common.cache.ports import (
     Place,
     StoredValue,
     Values,
+    Window,
+    Windows,
     key,
 )
 
@@ -28,6 +30,8 @@ __all__ = [
     "Place",
     "StoredValue",
     "Values",
+    "Window",
+    "Windows",
     "key",
     "open_cache",
 ]

@@ -1,4 +1,4 @@
-"""The cache ports: values with a TTL, leases and event logs.
+"""The cache ports: values with a TTL, leases, event logs and sliding windows.
 
 Everything behind them can be rebuilt and may be emptied at any moment. Keys are made by ``key()``, which puts
 the tenant first, so that no key is ever shared by two tenants.
@@ -74,6 +74,14 @@ class LeaseState:
 
     held: bool
     cancel_requested: bool
+
+
+@record
+class Window:
+    """A limit on how often something happens; ``key`` names what is counted."""
+
+    key: str
+    limit: int
 
 
 class Values(Protocol):
@@ -171,6 +179,17 @@ class EventLogs(Protocol):
         ...
 
 
+class Windows(Protocol):
+    """Counts of what happened lately. An emptied cache counts anew."""
+
+    async def count(self, windows: Sequence[Window], seconds: int) -> Window | None:
+        """Count one event in every window, in one round trip; the first that is full, and then nothing is counted.
+
+        Never more than a window's limit in any ``seconds`` seconds; a second counts whole until it has left.
+        """
+        ...
+
+
 class Cache(Protocol):
     """One cache, in memory or Redis."""
 
@@ -187,6 +206,11 @@ class Cache(Protocol):
     @property
     def logs(self) -> EventLogs:
         """Event logs."""
+        ...
+
+    @property
+    def windows(self) -> Windows:
+        """Counts of what happened lately."""
         ...
 
     async def ping(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from signalbox.common.cache.memory.leases import MemoryLeases
 from signalbox.common.cache.memory.logs import MemoryEventLogs
 from signalbox.common.cache.memory.values import MemoryValues
+from signalbox.common.cache.memory.windows import MemoryWindows
 
 MAX_BYTES = 64 * 1024 * 1024
 
@@ -21,6 +22,7 @@ class MemoryCache:
         self._values = MemoryValues(clock, max_bytes)
         self._leases = MemoryLeases(clock, self._values)
         self._logs = MemoryEventLogs(clock, max_bytes)
+        self._windows = MemoryWindows(clock)
 
     @property
     def values(self) -> MemoryValues:
@@ -36,6 +38,11 @@ class MemoryCache:
     def logs(self) -> MemoryEventLogs:
         """Event logs."""
         return self._logs
+
+    @property
+    def windows(self) -> MemoryWindows:
+        """Counts of what happened lately."""
+        return self._windows
 
     async def ping(self) -> None:
         """Nothing can be wrong with it."""

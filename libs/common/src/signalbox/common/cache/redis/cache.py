@@ -5,6 +5,7 @@ from signalbox.common.cache.redis.client import RedisClient
 from signalbox.common.cache.redis.leases import RedisLeases
 from signalbox.common.cache.redis.logs import RedisEventLogs
 from signalbox.common.cache.redis.values import RedisValues
+from signalbox.common.cache.redis.windows import RedisWindows
 
 TIMEOUT_SECONDS = 1.0
 
@@ -23,6 +24,7 @@ class RedisCache:
         self._values = RedisValues(self._client, values)
         self._leases = RedisLeases(self._client, f"{namespace}:l:", values)
         self._logs = RedisEventLogs(self._client, f"{namespace}:e:")
+        self._windows = RedisWindows(self._client, f"{namespace}:w:")
 
     @property
     def values(self) -> RedisValues:
@@ -38,6 +40,11 @@ class RedisCache:
     def logs(self) -> RedisEventLogs:
         """Event logs."""
         return self._logs
+
+    @property
+    def windows(self) -> RedisWindows:
+        """Counts of what happened lately."""
+        return self._windows
 
     async def ping(self) -> None:
         """Return when Redis answers. Raises `CacheUnavailable`."""
