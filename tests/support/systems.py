@@ -18,7 +18,7 @@ from support.stores import SqliteStores, StackStores, Stores
 from support.waiting import eventually
 
 from signalbox.common.documents import parse
-from signalbox_fake_provider import FakeProvider
+from signalbox_fake_provider import DEFAULT_MODELS, FakeProvider
 from signalbox_local import LocalSystem, OneProcess, ServicesStack
 from signalbox_local.stack import SERVICES
 
@@ -40,6 +40,8 @@ OPERATOR_SCOPES = (
     "keys:write",
 )
 TENANTS = ("acme", "globex")
+PRICED_MODEL = "fake-priced"
+"""A model of the fake provider that has a price: where there is a budget, what has none is refused."""
 READY_S = 90.0
 WEBHOOK_SECRET = "whsec_c2lnbmFsYm94LXRlc3RzLXNpZ24td2ViaG9va3M="
 """What the first tenant's webhooks are signed with, as the secret ``webhook``."""
@@ -208,11 +210,18 @@ def services(stack: ExitStack, directory: Path, env: dict[str, str], *, replicas
 
 def start_full(stack: ExitStack, shape: str, directory: Path) -> RunningSystem:
     """A system of a shape with keys, two tenants, the fake provider and both workflows published."""
-    provider = stack.enter_context(FakeProvider(process=True))
+    provider = stack.enter_context(FakeProvider(process=True, models=(*DEFAULT_MODELS, PRICED_MODEL)))
     backend = stack.enter_context(ProbeBackend())
     provider_key = f"provider-{secrets.token_hex(16)}"
     vault = directory / "secrets" / TENANTS[0]
-    env = {**full_environment(provider, provider_key), "SIGNALBOX_SECRETS_DIR": str(vault.parent)}
+    prices = directory / "prices.yaml"
+    prices.parent.mkdir(parents=True, exist_ok=True)
+    prices.write_text(f"prices: [{{deployment: openai/{PRICED_MODEL}, input: 1, output: 4}}]\n")
+    env = {
+        **full_environment(provider, provider_key),
+        "SIGNALBOX_SECRETS_DIR": str(vault.parent),
+        "SIGNALBOX_LLM_DEPLOYMENTS_FILE": str(prices),
+    }
     local: LocalSystem
     stores: Stores
     if shape == "one_process":

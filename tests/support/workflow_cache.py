@@ -33,6 +33,7 @@ class BrokenCache:
         self.values: Any = _Part(self, cache.values)
         self.leases: Any = _Part(self, cache.leases)
         self.logs: Any = _Part(self, cache.logs)
+        self.windows: Any = _Part(self, cache.windows)
 
     async def ping(self) -> None:
         """As `Cache.ping`."""

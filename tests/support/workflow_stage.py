@@ -40,6 +40,7 @@ from signalbox.contracts.work import (
     ToolCallRequest,
 )
 from signalbox.workflow.actions import Actions
+from signalbox.workflow.caps import Caps, SqlSpending
 from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider
 from signalbox.workflow.execution import Executor
@@ -354,6 +355,7 @@ class Stage:
             self.keeper,
             releases_,
             releases_,
+            Caps(self.cache, SqlSpending(database)),
             Decider(matcher, FlowListener(flows_, matcher, FlowModel(gateway, roles))),
             Conversation(executor),
             self.settings,

@@ -279,3 +279,60 @@ async def test_providers_that_send_calls_whole_and_without_an_index(make_bench):
     ]
     await bench.run()
     assert [call.arguments for call in bench.tools.calls] == [{"q": "1"}, {"q": "2"}]
+
+
+def frugal(**degradation):
+    actions = [{"id": "handoff", "type": "handoff"}]
+    return {"policies": {"degradation": degradation}, "actions": actions}
+
+
+async def test_a_run_goes_on_with_the_cheaper_model_from_where_it_was(make_bench):
+    bench = make_bench(**frugal(model="cheap"))
+    bench.tools.tools["look"] = lambda _: "found"
+    bench.model.script = [
+        bench.asks(("look", "{}")),
+        refused(429, "budget_exceeded"),
+        bench.says("Found it."),
+    ]
+    result = await bench.run()
+    assert (result.status, result.message, result.degraded) == ("completed", "Found it.", "budget_exceeded")
+    assert [request.model for request in bench.model.requests] == ["default-model"] * 2 + ["cheap"]
+    keys = [labels.idempotency_key for labels in bench.model.labels]
+    assert keys == ["turn_1/s/0/model", "turn_1/s/1/model", "turn_1/s/1/cheaper"]
+    assert bench.told == [("look", True)], "what was done is not done again"
+
+
+async def test_where_the_cheaper_model_is_exhausted_too_the_policy_has_the_last_word(make_bench):
+    bench = make_bench(**frugal(model="cheap", reply="Later, please.", action="handoff"))
+    bench.model.script = [refused(429, "budget_exceeded")]
+    result = await bench.run()
+    assert (result.status, result.reason, result.degraded) == (
+        "failed",
+        "model_unavailable",
+        "budget_exceeded",
+    )
+    assert (result.message, result.action) == ("Later, please.", "handoff")
+    assert bench.streamed == "Later, please."
+    assert [request.model for request in bench.model.requests] == ["default-model", "cheap"]
+
+
+async def test_an_answer_that_was_heard_in_part_is_not_begun_again(make_bench):
+    class BrokenOff(type(make_bench().model)):
+        async def stream(self, request, labels):
+            async for piece in super().stream(request, labels):
+                yield piece
+                raise refused(502, "provider_broke_off")
+
+    bench = make_bench(**frugal(model="cheap"))
+    bench.model = BrokenOff(bench.says("Take ", "the tent."))
+    result = await bench.run()
+    assert (result.status, result.degraded) == ("failed", "provider_broke_off")
+    assert len(bench.model.requests) == 1
+    assert bench.streamed.startswith("Take \n\n")
+
+
+async def test_a_role_that_nobody_plays_is_degraded_too(make_bench):
+    bench = make_bench(**frugal(reply="Later, please."))
+    bench.model.roles = {}
+    result = await bench.run()
+    assert (result.message, result.degraded) == ("Later, please.", "no_model")

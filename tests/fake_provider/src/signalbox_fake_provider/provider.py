@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import uvicorn
 
-from signalbox_fake_provider.app import ProviderState
+from signalbox_fake_provider.app import DEFAULT_MODELS, ProviderState
 from signalbox_fake_provider.fields import ScriptError
 from signalbox_fake_provider.records import RequestRecord
 from signalbox_fake_provider.script import Script
@@ -34,9 +34,15 @@ class FakeProvider:
     """
 
     def __init__(
-        self, rules: Sequence[Mapping[str, Any]] = (), *, port: int = 0, process: bool = False
+        self,
+        rules: Sequence[Mapping[str, Any]] = (),
+        *,
+        port: int = 0,
+        process: bool = False,
+        models: Sequence[str] = DEFAULT_MODELS,
     ) -> None:
-        """Describe the provider; raises `ScriptError` for rules that cannot be used."""
+        """Describe the provider; ``models`` are what it lists. Raises `ScriptError` for rules that cannot be used."""
+        self._models = tuple(models)
         self._rules = list(rules)
         self._script = Script.parse(self._rules)
         self._wanted_port = port
@@ -62,6 +68,7 @@ class FakeProvider:
         self._port = listener.getsockname()[1]
         if self._in_process:
             command = [sys.executable, "-m", "signalbox_fake_provider", "--listener", str(listener.fileno())]
+            command += [word for model in self._models for word in ("--model", model)]
             self._process = subprocess.Popen(
                 command, pass_fds=[listener.fileno()], text=True, stdout=subprocess.DEVNULL
             )
@@ -69,7 +76,7 @@ class FakeProvider:
             atexit.register(self.stop)
             self.script(self._rules)
         else:
-            self._server = server = create_server(ProviderState(self._script))
+            self._server = server = create_server(ProviderState(self._script, self._models))
             self._thread = threading.Thread(
                 target=server.run, kwargs={"sockets": [listener]}, name="fake-provider", daemon=True
             )

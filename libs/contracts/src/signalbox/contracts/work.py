@@ -196,6 +196,8 @@ class SkillResult(WireModel):
     action: Identifier | None = None
     reason: str | None = None
     """A stable code where the run ended early: ``max_steps``, ``budget``, ``deadline``, ``model_unavailable``."""
+    degraded: str | None = None
+    """The code of what was exhausted, where another model or none did the work for that."""
     steps: int = 0
     usage: list[UsageData] = []
 

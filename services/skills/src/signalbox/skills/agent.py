@@ -51,6 +51,7 @@ class AgentRun:
         self._step = 0
         self._repaired = False
         self._text = ""
+        self._degraded: str | None = None
 
     async def run(self) -> SkillResult:
         """Work until the model answers, or until a cap ends the run with what it has."""
@@ -66,7 +67,10 @@ class AgentRun:
         except OutOfTime as error:
             return self._cut_off(error.reason)
         except ModelUnavailable as error:
-            return self._failed(error.code, messages.NO_MODEL)
+            self._degraded = error.reason
+            policy = self._book.config.policies.degradation
+            result = self._failed(error.code, policy.reply or messages.NO_MODEL)
+            return result.model_copy(update={"action": policy.action})
         except ModelRefused as error:
             return self._failed(error.code, messages.SORRY)
 
@@ -82,13 +86,22 @@ class AgentRun:
         )
         context = self._request.context
         labels = CallLabels(
-            idempotency_key=f"{self._request.run_id}/{self._step}/model",
+            idempotency_key=f"{self._request.run_id}/{self._step}/{'model' if self._degraded is None else 'cheaper'}",
             session_id=context.session_id,
             workflow_id=context.workflow_id,
             skill_id=skill.id,
             user_id=context.user_id or "",
         )
-        answer = await self._conversation.ask(request, labels, aloud=skill.output_schema is None)
+        try:
+            answer = await self._conversation.ask(request, labels, aloud=skill.output_schema is None)
+        except ModelUnavailable as error:
+            cheaper = self._book.config.policies.degradation.model
+            if cheaper in (None, self._model.model) or error.said:
+                raise
+            # The run goes on from here: what its tools have done stays done.
+            self._model = self._model.model_copy(update={"model": cheaper})
+            self._degraded = error.reason
+            return await self._take_step()
         self._step += 1
         self._text = answer.text.strip() or self._text
         self._messages.append(answer.message())
@@ -159,6 +172,7 @@ class AgentRun:
             message=message,
             output=output,
             reason=reason,
+            degraded=self._degraded,
             steps=self._step,
             usage=self._conversation.used,
         )

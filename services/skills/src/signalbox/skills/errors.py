@@ -18,6 +18,13 @@ class ModelUnavailable(SignalboxError):
     code = "model_unavailable"
     status = 503
 
+    def __init__(self, detail: str, *, reason: str = "no_model", said: bool = False) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        """The stable code of what is exhausted or does not answer."""
+        self.said = said
+        """Whether the user has heard a part of the answer."""
+
 
 class ModelRefused(SignalboxError):
     """The model's provider does not take this request."""

@@ -79,7 +79,8 @@ async def chosen_model(
             name = await model.default_model(role)
         except (ServiceCallFailed, HopError) as error:
             raise ModelUnavailable(
-                f"The gateway does not say which models there are: {error.detail}"
+                f"The gateway does not say which models there are: {error.detail}",
+                reason=error.problem().code,
             ) from error
     if name is None:
         raise ModelUnavailable(
@@ -123,6 +124,8 @@ class Conversation:
         self._meter = meter
         self._emit = emit
         self._spoke = False
+        self._saying = False
+        """Whether the user has heard a part of the answer under way."""
         self.used: list[UsageData] = []
         """Usage of each call so far."""
 
@@ -152,11 +155,13 @@ class Conversation:
                 raise self._meter.out_of_time() from error
             except HopError as error:
                 span.set_status(Status(StatusCode.ERROR, error.code))
-                raise ModelUnavailable(error.detail) from error
+                raise ModelUnavailable(error.detail, reason=error.code, said=self._saying) from error
             except ServiceCallFailed as error:
-                span.set_status(Status(StatusCode.ERROR, error.upstream.code))
-                refused = error.upstream.status in _REFUSED
-                raise (ModelRefused if refused else ModelUnavailable)(error.detail) from error
+                code = error.upstream.code
+                span.set_status(Status(StatusCode.ERROR, code))
+                if error.upstream.status in _REFUSED:
+                    raise ModelRefused(error.detail) from error
+                raise ModelUnavailable(error.detail, reason=code, said=self._saying) from error
             usage = answer.usage or UsageData(model=request.model)
             span.set_attribute("gen_ai.response.model", usage.model)
             span.set_attribute("gen_ai.usage.input_tokens", usage.input_tokens)
@@ -172,6 +177,7 @@ class Conversation:
         self._say(text, begins=True)
 
     async def _read(self, request: ChatRequest, labels: CallLabels, *, aloud: bool) -> ModelAnswer:
+        self._saying = False
         answer = ModelAnswer()
         pieces: list[str] = []
         calls: dict[int, ToolCall] = {}
@@ -180,6 +186,7 @@ class Conversation:
                 if chunk.text:
                     if aloud:
                         self._say(chunk.text, begins=not pieces)
+                        self._saying = True
                     pieces.append(chunk.text)
                 for choice in chunk.choices:
                     answer.finish_reason = choice.finish_reason or answer.finish_reason

@@ -152,9 +152,16 @@ class SkillRuns:
             chosen = await chosen_model(model, role, book.config.llm.role(role), request.model)
         except ModelUnavailable as error:
             _LOG.warning("a skill cannot run: %s", error.detail, extra={"skill": request.skill})
-            message = book.text(messages.NO_MODEL, request.context, {})
+            policy = book.config.policies.degradation
+            message = book.text(policy.reply or messages.NO_MODEL, request.context, {})
             conversation.say(message)
-            return SkillResult(status="failed", message=message, reason=error.code)
+            return SkillResult(
+                status="failed",
+                message=message,
+                action=policy.action,
+                reason=error.code,
+                degraded=error.reason,
+            )
         depth = parent.depth + 1 if parent is not None else 1
 
         async def run_subtask(subtask: Subtask, arguments: dict[str, Any], run_id: str) -> ToolCallReply:

@@ -34,6 +34,7 @@ from signalbox.workflow.background.tasks import TaskService
 from signalbox.workflow.background.webhooks import WebhookSender
 from signalbox.workflow.build import Builder
 from signalbox.workflow.builders import Builders
+from signalbox.workflow.caps import Caps, SqlSpending
 from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider
 from signalbox.workflow.direct_query import DirectQuery
@@ -129,6 +130,7 @@ def wire(
         keeper,
         follower.feed,
         follower.snapshots,
+        Caps(platform.cache, SqlSpending(database)),
         Decider(matcher, listener),
         Conversation(executor),
         settings,

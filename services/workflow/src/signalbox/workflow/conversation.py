@@ -50,8 +50,9 @@ class Conversation:
         else:
             behind = _Behind(open_flows if plan.keep_flow else [], digressing=plan.keep_flow)
             outcome = await self._executor.follow(plan.route, work)
-            if plan.status is not None and outcome.status == "success":
-                outcome = replace(outcome, status=plan.status, reason=plan.reason)
+            if plan.status is not None:
+                status = plan.status if outcome.status == "success" else outcome.status
+                outcome = replace(outcome, status=status, reason=outcome.reason or plan.reason)
         if not behind.flows or outcome.session_status != "active":
             return outcome
         if outcome.flow is not None:

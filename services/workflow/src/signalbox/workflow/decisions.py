@@ -4,7 +4,7 @@ from dataclasses import field, replace
 from typing import Any, Protocol
 
 from signalbox.common.record import record
-from signalbox.contracts.config import Route
+from signalbox.contracts.config import Degradation, Route
 from signalbox.contracts.events import RouteTarget
 from signalbox.contracts.query import QueryStatus
 from signalbox.contracts.work import FlowState
@@ -122,7 +122,8 @@ def _has_asked_enough(session: Session, incoming: Incoming) -> bool:
 
 def follow(decided: Decided, route: Route) -> Plan:
     """The plan that does what was understood."""
-    return Plan(decided, target_of(route), route=route)
+    status: QueryStatus | None = None if decided.failure is None else "degraded"
+    return Plan(decided, target_of(route), route=route, status=status, reason=decided.failure)
 
 
 def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
@@ -133,8 +134,7 @@ def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
     elif policy.skill is not None and decided.failure is None:
         route = Route(skill=policy.skill)
     elif decided.failure is not None:
-        degradation = policies.degradation
-        route = Route(reply=degradation.reply or builtin_text("model_unavailable", language))
+        route = _last_word(policies.degradation, language)
         return Plan(
             decided,
             target_of(route),
@@ -146,6 +146,12 @@ def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
     else:
         route = Route(reply=policy.reply or builtin_text("fallback", language))
     return Plan(decided, target_of(route), route=route, fell_back=True)
+
+
+def _last_word(policy: Degradation, language: str) -> Route:
+    if policy.action is not None:
+        return Route(action=policy.action)
+    return Route(reply=policy.reply or builtin_text("model_unavailable", language))
 
 
 def target_of(route: Route) -> RouteTarget:

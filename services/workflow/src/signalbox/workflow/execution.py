@@ -43,6 +43,7 @@ from signalbox.contracts.work import (
     WorkStatus,
 )
 from signalbox.workflow.actions import Actions
+from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.snapshot import WorkflowSnapshot
@@ -79,6 +80,8 @@ class Work:
     history: Callable[[], Awaitable[list[ChatMessage]]]
     """Earlier messages of the epoch; read only by what shows them to a model."""
     emit: Emit
+    allowance: Allowance = UNLIMITED
+    """Whether a model may be asked."""
     parameters: dict[str, Any] = field(default_factory=dict)
     usage: list[UsageData] = field(default_factory=list)
     """What models were paid for so far, also for work that failed in the end."""
@@ -213,6 +216,8 @@ class Executor:
         return await self._with_action(work, outcome, result.action)
 
     async def _run_skill(self, work: Work, skill: str, arguments: dict[str, Any]) -> Outcome:
+        if work.snapshot.asks_models(skill) and (refusal := await work.allowance.refusal()) is not None:
+            return await self._exhausted(work, refusal)
         request = SkillRunRequest(
             context=work.context,
             skill=skill,
@@ -228,7 +233,17 @@ class Executor:
         outcome = Outcome(
             result.message, _STATUS[result.status], list(result.parts), result.reason, usage=work.usage
         )
+        if result.degraded is not None and result.status in {"completed", "failed"}:
+            outcome = replace(outcome, status="degraded", reason=result.degraded)
         return await self._with_action(work, outcome, result.action)
+
+    async def _exhausted(self, work: Work, reason: str) -> Outcome:
+        """What is left to say, and to do, where a skill needs a model and none may be asked."""
+        policy = work.snapshot.config.policies.degradation
+        language = work.context.language
+        text = render(work, policy.reply) if policy.reply else builtin_text("model_unavailable", language)
+        await work.emit(TextEvent(data=TextData(delta=text)))
+        return await self._with_action(work, Outcome(text, "degraded", reason=reason), policy.action)
 
     async def _with_action(self, work: Work, outcome: Outcome, action: str | None) -> Outcome:
         if action is None:

@@ -53,6 +53,8 @@ class SessionState(WireModel):
     """The user's last turn, where the workflow has timers: those that another turn has set are over."""
     question: Question | None = None
     """What the last reply asked, where it asked which intent was meant."""
+    spent: dict[str, int] = {}
+    """What models have cost since the epoch began, in 10^-12 units, by currency; calls without a price not counted."""
 
 
 @record

@@ -55,6 +55,10 @@ class WorkflowSnapshot:
         return {flow.id: flow for flow in self.config.flows}
 
     @cached_property
+    def _agents(self) -> frozenset[str]:
+        return frozenset(skill.id for skill in self.config.skills if isinstance(skill, AgentSkill))
+
+    @cached_property
     def sensitive(self) -> dict[str, frozenset[str]]:
         """By tool, the arguments that are not kept with a turn: ``writeOnly``, or of format ``password``."""
         marked = {tool.id: _sensitive_members(tool.parameters) for tool in self.config.tools}
@@ -90,6 +94,10 @@ class WorkflowSnapshot:
         """A text of the config in a language, its variation chosen by ``seed``."""
         template, _ = localized(text, language, self.config.default_language, seed)
         return self.templates.render_text(template, values)
+
+    def asks_models(self, skill: str) -> bool:
+        """Whether a skill works by a model."""
+        return skill in self._agents
 
     def may_write(self, route: Route) -> bool:
         """Whether following the route may change something outside of Signalbox."""

@@ -32,6 +32,8 @@ from signalbox.contracts.events import (
     UsageEvent,
 )
 from signalbox.contracts.query import QueryReply, TurnState
+from signalbox.workflow.allowance import Allowance
+from signalbox.workflow.caps import Caps
 from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
@@ -71,6 +73,7 @@ class TurnRunner:
         keeper: SessionKeeper,
         feed: ConfigFeed,
         snapshots: Snapshots[WorkflowSnapshot],
+        caps: Caps,
         decider: Decider,
         conversation: Conversation,
         settings: WorkflowSettings,
@@ -81,6 +84,7 @@ class TurnRunner:
         self._keeper = keeper
         self._feed = feed
         self._snapshots = snapshots
+        self._caps = caps
         self._decider = decider
         self._conversation = conversation
         self._settings = settings
@@ -114,8 +118,15 @@ class TurnRunner:
         if log.shared and not held.fresh:
             # What was streamed cannot be taken back: a stream does not start from a copy that may be stale.
             await self._reload(given, held)
+        allowance: Allowance | None = None
         while True:
             start = await self._start(given, held.session)
+            if allowance is None:
+                # Once: a turn that starts anew is the same message.
+                allowance = await self._caps.allowance(
+                    start.snapshot, start.session, start.context, given.request.message
+                )
+            start = replace(start, allowance=allowance)
             log.cancel_when_left = start.snapshot.config.policies.client_gone == "cancel"
             try:
                 return await self._answer(given, start, log, stop, held)
@@ -155,14 +166,16 @@ class TurnRunner:
         try:
             await self._announce_start(given, start, log)
             message, history = given.request.message, self._history(start)
-            incoming = Incoming.of(start.snapshot, message, start.context, given.principal, history)
+            incoming = Incoming.of(
+                start.snapshot, message, start.context, given.principal, history, start.allowance
+            )
             plan = await self._decider.decide(start.session, message, incoming)
             begun = stop.may_write = plan.may_write(start.snapshot)
             running = running_record(self._owner, given, start) if begun else None
             async with self._place(start, running):
                 await self._announce_intent(plan, log)
                 greeting = await self._greet(start, log)
-                outcome = await self._work(given, start, plan, log, history)
+                outcome = await self._work(given, start, plan, log, incoming)
                 reply = turn_reply(given, start, plan, outcome, greeting)
                 after = session_after(start, plan, outcome)
                 record = committed_record(self._owner, given, start, plan, outcome, reply, log)
@@ -334,14 +347,15 @@ class TurnRunner:
         return read
 
     async def _work(
-        self, given: TurnInput, start: TurnStart, plan: Plan, log: TurnLog, history: History
+        self, given: TurnInput, start: TurnStart, plan: Plan, log: TurnLog, incoming: Incoming
     ) -> Outcome:
         work = Work(
             snapshot=start.snapshot,
             context=start.context,
             principal=given.principal,
             message=given.request.message if plan.message is None else plan.message,
-            history=history,
+            history=incoming.history,
+            allowance=incoming.allowance,
             emit=log.emit,
             parameters=plan.decided.parameters,
         )

@@ -1,6 +1,7 @@
 """What a turn starts from, and what it leaves: the context of its calls, its reply, its row, the session after it."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -14,6 +15,7 @@ from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.query import Decision, QueryReply, QueryRequest, TurnState
+from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Outcome
 from signalbox.workflow.language import choose_language
@@ -53,6 +55,8 @@ class TurnStart:
     release: ReleasePointer | None
     context: CallContext
     started: float
+    allowance: Allowance = UNLIMITED
+    """Whether the turn may ask a model."""
 
 
 def turn_reply(
@@ -99,6 +103,7 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
             "fallbacks": session.state.fallbacks + 1 if plan.fell_back or asked_again else 0,
             "question": plan.question,
             "heard": session.last_seq + 1 if start.snapshot.config.timers else 0,
+            "spent": _spent(session.state.spent, [*outcome.usage, *plan.decided.usage]),
         }
     )
     pinned = outcome.flow is not None and policies.snapshot == "pin"
@@ -225,6 +230,17 @@ def chat_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
             text = QueryReply.model_validate_json(turn.reply).message
             messages.append(ChatMessage(role="assistant", text=text))
     return messages
+
+
+def _spent(before: dict[str, int], used: Sequence[UsageData]) -> dict[str, int]:
+    """What the session has cost with this turn, in 10^-12 units, by currency."""
+    if not used:
+        return before
+    spent = Counter(before)
+    for entry in used:
+        if entry.cost is not None:
+            spent[entry.currency] += int(Decimal(entry.cost) * _PICO)
+    return dict(spent)
 
 
 def _cost(used: Sequence[UsageData]) -> tuple[int | None, str | None]:

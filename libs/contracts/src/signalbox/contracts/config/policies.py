@@ -46,10 +46,12 @@ class Degradation(ConfigModel):
     """What happens when a budget, limit or provider is exhausted, in order; the last word is a reply or an action."""
 
     model: str | None = None
-    """A cheaper model to try first."""
+    """A cheaper model to try first; not where the workflow's own caps are reached."""
     rules_only: bool = True
+    """Whether examples decide where no model may; rules always do."""
     reply: LocalizedText | None = None
     action: Identifier | None = None
+    """Taken instead of the reply where a message is not understood, and after it where a skill cannot go on."""
 
 
 class ContextPolicy(ConfigModel):
@@ -69,11 +71,14 @@ class Retention(ConfigModel):
 
 
 class MessageLimits(ConfigModel):
-    """Caps checked before any model is called."""
+    """Caps checked before any model is called; over one, ``degradation`` says what answers."""
 
     max_message_chars: int = Field(default=8000, ge=1, le=100_000)
+    """Longer messages are refused."""
     messages_per_minute_per_session: int | None = Field(default=None, ge=1)
     messages_per_minute_per_user: int | None = Field(default=None, ge=1)
+    messages_per_minute: int | None = Field(default=None, ge=1)
+    """Of all sessions of the workflow together."""
 
 
 class Repair(ConfigModel):

@@ -15,6 +15,7 @@ from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.query import Stage
+from signalbox.workflow.allowance import UNLIMITED, Allowance
 
 if TYPE_CHECKING:
     # A snapshot holds compiled rules, which are a part of matching too.
@@ -36,6 +37,8 @@ class Incoming:
     history: History
     started_ns: int
     """On the clock of ``perf_counter_ns``: what a decision took is counted from here."""
+    allowance: Allowance = UNLIMITED
+    """Whether a model may be asked."""
 
     @classmethod
     def of(
@@ -45,10 +48,11 @@ class Incoming:
         context: CallContext,
         principal: Principal,
         history: History,
+        allowance: Allowance = UNLIMITED,
     ) -> "Incoming":
         """The message of a turn; the clock starts."""
         started = time.perf_counter_ns()
-        return cls(snapshot, normalise(message), context, principal, history, started)
+        return cls(snapshot, normalise(message), context, principal, history, started, allowance)
 
     @property
     def today(self) -> Callable[[], date]:
@@ -73,8 +77,8 @@ class Candidate:
 class Decided:
     """What a message means.
 
-    Without an intent nothing fitted, or it is not clear which of ``candidates``. ``failure`` says why a stage could
-    not be asked.
+    Without an intent nothing fitted, or it is not clear which of ``candidates``. ``failure`` says why the model that
+    should have decided did not, also where another stage or a cheaper model did instead.
     """
 
     stage: Stage

@@ -1,5 +1,6 @@
 """The order of cost: rules (microseconds), then examples (a fraction of a millisecond), then a model."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from signalbox.common.errors import SignalboxError
@@ -10,6 +11,8 @@ from signalbox.workflow.roles import RoleModels
 
 _DEFAULT_ACCEPT = 0.5
 """Confidence from which a model's decision is routed, where the workflow does not say."""
+
+_NO_MODEL = "no_model"
 
 _LIKELIER_THAN_NOT = 0.5
 """Examples' score from which their guess does where no model can be asked, nor the user."""
@@ -62,17 +65,33 @@ class Matcher:
         config = incoming.snapshot.config
         if not config.intents:
             return Decided("none", took_us=incoming.took_us())
+        if (refusal := await incoming.allowance.refusal()) is not None:
+            return _without_model(incoming, guess, refusal)
+        failure = None
         try:
             model = await self._roles.model_for(config, "match", incoming.principal)
             if model is None:
-                return _without_model(incoming, guess, "no_model")
+                return _without_model(incoming, guess, _NO_MODEL)
             found = await self._models.match(incoming, model, guess.likely)
         except SignalboxError as error:
-            return _without_model(incoming, guess, error.problem().code)
+            failure = error.problem().code
+            cheaper = await self._cheaper(incoming, guess)
+            if cheaper is None:
+                return _without_model(incoming, guess, failure)
+            model, found = cheaper
         decided = _judged(incoming, found, guess)
-        if decided.intent is not None:
-            return decided
-        return await self._with_conversation(incoming, model, decided, guess)
+        if decided.intent is None:
+            decided = await self._with_conversation(incoming, model, decided, guess)
+        return decided if failure is None else replace(decided, failure=failure)
+
+    async def _cheaper(self, incoming: Incoming, guess: Guess) -> tuple[str, LlmMatch] | None:
+        """What the model for when the usual one is exhausted says, and its name; None where there is none that does."""
+        model = incoming.snapshot.config.policies.degradation.model
+        if model is None:
+            return None
+        with suppress(SignalboxError):
+            return model, await self._models.match(incoming, model, guess.likely)
+        return None
 
     async def _with_conversation(
         self, incoming: Incoming, model: str, alone: Decided, guess: Guess
@@ -121,11 +140,13 @@ def _judged(incoming: Incoming, found: LlmMatch, guess: Guess) -> Decided:
 
 def _without_model(incoming: Incoming, guess: Guess, failure: str) -> Decided:
     """What is left where no model can be asked: to ask the user, or to take the likelier than not."""
-    if not guess.candidates:
-        return Decided("none", took_us=incoming.took_us(), failure=failure)
     policies = incoming.snapshot.config.policies
+    # Where there is no model at all, examples are how the workflow is meant to work.
+    exhausted = None if failure == _NO_MODEL else failure
+    if not guess.candidates or (exhausted is not None and not policies.degradation.rules_only):
+        return Decided("none", took_us=incoming.took_us(), failure=failure)
     best = guess.candidates[0]
-    decided = Decided("example", score=best.score, took_us=incoming.took_us())
+    decided = Decided("example", score=best.score, took_us=incoming.took_us(), failure=exhausted)
     if policies.disambiguation.enabled and guess.complete:
         return replace(decided, candidates=guess.candidates)
     # A flow asks for what the message lacks.
