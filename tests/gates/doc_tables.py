@@ -6,7 +6,7 @@ from typing import Any, get_args
 import orjson
 from pydantic import BaseModel
 
-from signalbox.contracts import events, query, work
+from signalbox.contracts import background, events, query, work
 from signalbox.contracts.problem import Problem, ProblemError
 
 _REQUEST_MODELS: tuple[type[BaseModel], ...] = (
@@ -25,6 +25,16 @@ _REPLY_MODELS: tuple[type[BaseModel], ...] = (
     query.WorkflowHealth,
     Problem,
     ProblemError,
+)
+_BACKGROUND_MODELS: tuple[type[BaseModel], ...] = (
+    background.WebhookTarget,
+    background.TaskView,
+    background.BatchRequest,
+    background.BatchView,
+    background.BatchProgress,
+    background.ScheduleRequest,
+    background.ScheduleView,
+    background.WebhookView,
 )
 _EVENT_MODELS: tuple[type[BaseModel], ...] = get_args(get_args(events.TurnEvent)[0])
 _PART_MODELS: tuple[type[BaseModel], ...] = get_args(get_args(query.Part)[0])
@@ -67,6 +77,33 @@ _STATUSES: Mapping[str, tuple[tuple[Any, ...], Mapping[str, str]]] = {
             "committed": "Answered, and kept.",
             "failed": "It ended without a reply, and nothing of it counts.",
             "cancelled": "Somebody stopped it, and nothing of it counts.",
+        },
+    ),
+    "`status` of a task": (
+        get_args(background.TaskStatus),
+        {
+            "pending": "Waits for a worker, or for its turn in its batch.",
+            "running": "A worker has it.",
+            "success": "Over: `result` is the reply.",
+            "failed": "Over: `error` says why.",
+            "cancelled": "Over: somebody stopped it, and nothing of it counts.",
+        },
+    ),
+    "`status` of a batch": (
+        get_args(background.BatchStatus),
+        {"running": "Some items are not over.", "finished": "All items are over."},
+    ),
+    "`status` of a schedule": (
+        get_args(background.ScheduleStatus),
+        {"active": "It runs.", "paused": "It does not run until it is made active again."},
+    ),
+    "`status` of a webhook": (
+        get_args(background.WebhookStatus),
+        {
+            "pending": "Waits for its time.",
+            "sending": "Is being delivered.",
+            "delivered": "The receiver has answered with 2xx.",
+            "dead": "Given up after ten attempts in 75 hours; it can be replayed.",
         },
     ),
     "`workflow_state.status` of a session": (
@@ -149,6 +186,11 @@ def request_models() -> list[str]:
 def reply_models() -> list[str]:
     """Bodies of answers."""
     return _models(_REPLY_MODELS)
+
+
+def background_models() -> list[str]:
+    """Bodies of requests and answers of work in the background."""
+    return _models(_BACKGROUND_MODELS)
 
 
 def part_models() -> list[str]:

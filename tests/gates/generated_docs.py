@@ -34,6 +34,7 @@ def renderers() -> dict[str, Renderer]:
         "problems": doc_services.problems,
         "requests": doc_tables.request_models,
         "replies": doc_tables.reply_models,
+        "background": doc_tables.background_models,
         "parts": doc_tables.part_models,
         "events": doc_tables.event_models,
         "statuses": doc_tables.statuses,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from signalbox.common.cli.dialogues import DialogueFile
 from signalbox.common.importing import import_workflow
 from signalbox.common.validation import validate
-from signalbox.contracts import events, problem, query
+from signalbox.contracts import background, events, problem, query
 from signalbox.llm_gateway.gateway_file import GatewayFile
 from signalbox.llm_gateway.routing import wrong_routes
 
@@ -26,6 +26,10 @@ _MODELS: dict[str, Any] = {
     "QueryRequest": query.QueryRequest,
     "QueryReply": query.QueryReply,
     "Problem": problem.Problem,
+    "AsyncQueryRequest": background.AsyncQueryRequest,
+    "TaskView": background.TaskView,
+    "BatchView": background.BatchView,
+    "ScheduleRequest": background.ScheduleRequest,
     "TurnEvent": events.TurnEvent,
 }
 _PAGES = pages()
@@ -119,7 +123,7 @@ def test_json_examples_have_every_field_and_no_other(name: str) -> None:
         given = json.loads(text)
         parsed = TypeAdapter(_MODELS[name]).validate_python(given)
         _assert_known(parsed, given)
-        if name != "QueryRequest":
+        if not name.endswith("Request"):
             inner, shown = (parsed.data, given["data"]) if name == "TurnEvent" else (parsed, given)
             assert set(type(inner).model_fields) == set(shown)
 
