@@ -6,7 +6,7 @@ import json
 import pytest
 from support.async_waiting import until
 from support.background_stage import BackgroundStage
-from support.workflow_stage import ALICE, BOB, RIVAL, Gate, flow_result, rows_of
+from support.workflow_stage import ALICE, BOB, RIVAL, Gate, flow_result, rows_of, with_policies
 
 from signalbox.common.errors import Unavailable
 from signalbox.contracts.background import AsyncQueryRequest
@@ -152,6 +152,18 @@ async def test_cancelling_a_running_task_reaches_its_turn_on_any_replica(backgro
     assert gate.cancelled, "the turn was not stopped"
     assert (await background.view(accepted.task_id)).status == "cancelled"
     assert [told["type"] for told in await webhooks(background)] == ["task.cancelled"]
+
+
+async def test_a_task_whose_turn_the_next_message_interrupts_is_cancelled(background):
+    background.stage.releases.publish(with_policies(double_texting="interrupt"))
+    gate = Gate()
+    background.stage.flows.answers = [gate, flow_result()]
+    accepted = await background.submit("order 7")
+    working = asyncio.create_task(background.work())
+    await gate.reached.wait()
+    assert "9 to 17" in (await background.stage.ask("when are you open?")).message
+    await working
+    assert (await background.view(accepted.task_id)).status == "cancelled"
 
 
 async def test_a_task_that_is_over_stays_as_it_is(background):

@@ -138,12 +138,15 @@ class TaskRunner:
             if task.attempt > _MOST_ATTEMPTS:
                 raise TaskGivenUp(task.attempt - 1)
             await self._answer(attempt)
-        except (TurnCancelled, ShuttingDown) as error:
+        except TurnCancelled:
+            # By who posted it, or by the next message of its session where policy says so.
+            if not attempt.lost:
+                await self._end(attempt, "cancelled", None)
+        except ShuttingDown:
             if attempt.cancelled:
                 await self._end(attempt, "cancelled", None)
             elif not attempt.lost:
-                # This process ends: another may begin at once.
-                _LOG.info("a task is given back: %s", error.detail)
+                # Another process may begin at once.
                 await self._tasks.give_back(task, now_ms())
         except asyncio.CancelledError:
             self._running.cancel(task.tenant, task.turn_id)
