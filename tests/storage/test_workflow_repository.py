@@ -124,7 +124,7 @@ async def test_of_two_first_turns_one_is_committed(sessions):
 async def test_a_commit_that_fails_writes_nothing_at_all(sessions, keys, database):
     session = await commit_turns(sessions, 1)
     stale = replace(session, last_seq=0)
-    await keys.claim(IdempotencyRecord(KEY, "h", "t9", None, NOW + 1), NOW)
+    await keys.claim(IdempotencyRecord(KEY, "h", "t9", None, NOW + 1), NOW, 0)
     with pytest.raises(PreconditionFailed):
         await sessions.commit(
             stale, after(session), turn(2, turn_id="t9"), begun=False, idempotency=KEY, outbox=[message()]
@@ -136,7 +136,7 @@ async def test_a_commit_that_fails_writes_nothing_at_all(sessions, keys, databas
 
 
 async def test_a_commit_stores_the_reply_and_the_messages_with_the_turn(sessions, keys, database):
-    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW + 1), NOW)
+    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW + 1), NOW, 0)
     record = turn(1, turn_id="t1", reply='{"message": "hi"}')
     await sessions.commit(
         new_session(),
@@ -151,7 +151,7 @@ async def test_a_commit_stores_the_reply_and_the_messages_with_the_turn(sessions
 
 
 async def test_a_commit_whose_key_was_taken_over_is_refused(sessions, keys):
-    await keys.claim(IdempotencyRecord(KEY, "h", "other", None, NOW + 1), NOW)
+    await keys.claim(IdempotencyRecord(KEY, "h", "other", None, NOW + 1), NOW, 0)
     with pytest.raises(PreconditionFailed):
         await sessions.commit(
             new_session(), after(new_session()), turn(1, turn_id="t1"), begun=False, idempotency=KEY
@@ -292,7 +292,7 @@ async def test_tenants_and_sessions_are_apart(sessions):
 
 
 async def test_deleting_leaves_an_epoch_and_nothing_else(sessions, keys, tasks, database):
-    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW + 1), NOW)
+    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW + 1), NOW, 0)
     start = new_session(user_id="u1", state=SessionState(profile={"name": "planted"}))
     await sessions.commit(
         start, after(start), turn(1, turn_id="t1", user_text="planted"), begun=False, idempotency=KEY
@@ -346,55 +346,67 @@ async def test_feedback_is_the_last_one_given(sessions):
 
 async def test_one_of_fifty_claims_wins_and_all_learn_who(keys):
     claims = [IdempotencyRecord(KEY, "hash", f"t{number}", None, NOW + 1000) for number in range(50)]
-    held = await asyncio.gather(*(keys.claim(claim, NOW) for claim in claims))
-    winners = {record.target_id for record in held}
-    assert len(winners) == 1
+    held = await asyncio.gather(*(keys.claim(claim, NOW, 0) for claim in claims))
+    winners = {record.target_id for record, _ in held}
+    assert len(winners) == sum(taken for _, taken in held) == 1
     assert (await keys.find(KEY)).target_id in winners
 
 
 async def test_a_claim_shows_another_body_and_a_reply_that_is_there(keys, sessions):
     first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
-    assert await keys.claim(first, NOW) == first
+    assert await keys.claim(first, NOW, 0) == (first, True)
     other = replace(first, request_hash="other", target_id="t2")
-    assert await keys.claim(other, NOW) == first
+    assert await keys.claim(other, NOW, 0) == (first, False)
     await sessions.commit(
         new_session(), after(new_session()), turn(1, turn_id="t1", reply="R"), begun=False, idempotency=KEY
     )
-    assert (await keys.claim(replace(first, target_id="t3"), NOW + 5000)).reply == "R"
+    record, taken = await keys.claim(replace(first, target_id="t3"), NOW + 5000, 0)
+    assert (record.reply, taken) == ("R", False)
 
 
 async def test_an_abandoned_claim_is_taken_over_by_one_with_the_same_body(keys):
     first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
-    await keys.claim(first, NOW)
+    await keys.claim(first, NOW, 0)
     second = replace(first, target_id="t2", locked_until=NOW + 9000)
-    assert (await keys.claim(second, NOW + 1000)).target_id == "t1"
+    assert await keys.claim(second, NOW + 1000, 0) == (first, False)
     stranger = replace(second, request_hash="other", target_id="t9")
-    assert (await keys.claim(stranger, NOW + 1001)).target_id == "t1"
+    assert await keys.claim(stranger, NOW + 1001, 0) == (first, False)
     heirs = [replace(second, target_id=f"h{number}") for number in range(10)]
-    held = await asyncio.gather(*(keys.claim(heir, NOW + 1001) for heir in heirs))
-    assert len({record.target_id for record in held}) == 1
-    assert (await keys.find(KEY)).locked_until == NOW + 9000
+    held = await asyncio.gather(*(keys.claim(heir, NOW + 1001, 0) for heir in heirs))
+    assert sum(taken for _, taken in held) == 1
+    assert {record for record, _ in held} == {replace(first, locked_until=NOW + 9000)}
+    await keys.keep(KEY, "t1", NOW + 20_000)
+    await keys.keep(KEY, "t2", NOW + 30_000)
+    assert (await keys.find(KEY)).locked_until == NOW + 20_000
+
+
+async def test_a_key_whose_time_is_over_is_another_one(keys):
+    first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
+    await keys.claim(first, NOW, 0)
+    later = replace(first, request_hash="other", target_id="t2")
+    assert await keys.claim(later, NOW + 10, NOW) == (first, False)
+    assert await keys.claim(later, NOW + 10, NOW + 1) == (later, True)
 
 
 async def test_claims_belong_to_tenant_subject_route_and_key(keys):
     first = IdempotencyRecord(KEY, "hash", "t0", None, NOW + 1000)
-    await keys.claim(first, NOW)
+    await keys.claim(first, NOW, 0)
     for number, change in enumerate(
         ({"tenant": "rival"}, {"subject": "key:2"}, {"route": "async"}, {"key": "k2"}), 1
     ):
         own = replace(first, name=replace(KEY, **change), target_id=f"t{number}")
-        assert await keys.claim(own, NOW) == own
+        assert await keys.claim(own, NOW, 0) == (own, True)
     assert (await keys.find(KEY)).target_id == "t0"
 
 
 async def test_only_its_owner_forgets_a_claim_and_never_a_reply(keys, sessions):
     first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
-    await keys.claim(first, NOW)
+    await keys.claim(first, NOW, 0)
     await keys.forget(KEY, "t2")
     assert await keys.find(KEY) == first
     await keys.forget(KEY, "t1")
     assert await keys.find(KEY) is None
-    await keys.claim(first, NOW)
+    await keys.claim(first, NOW, 0)
     await sessions.commit(
         new_session(), after(new_session()), turn(1, turn_id="t1"), begun=False, idempotency=KEY
     )
@@ -403,9 +415,12 @@ async def test_only_its_owner_forgets_a_claim_and_never_a_reply(keys, sessions):
 
 
 async def test_old_claims_are_pruned(keys):
-    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW), NOW)
+    await keys.claim(IdempotencyRecord(KEY, "h", "t1", None, NOW), NOW, 0)
     newer = replace(KEY, key="k2")
-    await keys.claim(IdempotencyRecord(newer, "h", "t2", None, NOW), NOW + 10)
-    await keys.prune(NOW + 10)
+    await keys.claim(IdempotencyRecord(newer, "h", "t2", None, NOW), NOW + 10, 0)
+    old = [replace(KEY, key=f"old{number}") for number in range(4)]
+    for name in old:
+        await keys.claim(IdempotencyRecord(name, "h", name.key, None, NOW), NOW, 0)
+    assert [await keys.prune(NOW + 10, 3) for _ in range(3)] == [3, 2, 0]
     assert await keys.find(KEY) is None
     assert await keys.find(newer) is not None

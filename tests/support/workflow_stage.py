@@ -45,6 +45,8 @@ from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider
 from signalbox.workflow.execution import Executor
 from signalbox.workflow.flow_model import FlowModel
+from signalbox.workflow.following import SharedEvents
+from signalbox.workflow.idempotency import Idempotency
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Incoming, Matcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
@@ -362,9 +364,10 @@ class Stage:
             NoOpTracer(),
             name,
         )
-        idempotency = SqlIdempotencyStore(database)
-        self.queries = QueryService(self.runner, self.running, idempotency, self.cache, self.settings)
-        self.views = SessionViews(self.store, self.keeper, self.queries, self.running, releases_)
+        self.events = SharedEvents(self.cache, self.store, self.settings)
+        self.idempotency = Idempotency(SqlIdempotencyStore(database), self.settings)
+        self.queries = QueryService(self.runner, self.running, self.idempotency, self.events, self.settings)
+        self.views = SessionViews(self.store, self.keeper, self.events, self.running, releases_)
         self.timer_store = SqlTimerStore(database)
         self.timers = TimerFiring(
             self.timer_store,

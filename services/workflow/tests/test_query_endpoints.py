@@ -35,6 +35,7 @@ def app(stage):
     made = service_app(endpoints.public, endpoints.internal, name="workflow", max_body_bytes=1_048_576)
     made.state.settings = stage.settings
     made.state.queries = stage.queries
+    made.state.events = stage.events
     made.state.views = stage.views
     made.state.builder = Builder(DEFAULT_MEMORY, 60)
     return made

@@ -143,7 +143,7 @@ async def test_a_turn_that_failed_does_not_look_as_if_it_ran(stage):
 
 
 async def events(stage, turn_id, after=0):
-    return [item async for item in stage.queries.resume("acme", turn_id, after) if item is not None]
+    return [item async for item in stage.events.resume("acme", turn_id, after) if item is not None]
 
 
 async def test_a_stream_is_resumed_on_any_replica_at_any_event(stage):
@@ -167,7 +167,7 @@ async def test_a_resumed_stream_follows_a_turn_that_still_runs(stage):
 
 async def test_events_that_are_no_longer_kept_are_gone(stage):
     with pytest.raises(EventsGone) as gone:
-        await stage.queries.check_resumable("acme", "turn_x", 0)
+        await stage.events.check_resumable("acme", "turn_x", 0)
     assert (gone.value.status, gone.value.code) == (410, "events_gone")
     assert "turn_x" in gone.value.detail
     with pytest.raises(EventsGone):

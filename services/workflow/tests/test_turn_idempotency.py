@@ -4,15 +4,17 @@ import asyncio
 import hashlib
 
 import pytest
-from support.workflow_stage import ALICE, BOB, RIVAL, Gate, flow_result, rows_of
+from support.workflow_stage import ALICE, BOB, RIVAL, Gate, Stage, flow_result, rows_of
 
 from signalbox.common.context import Deadline, RequestContext, enter_request
+from signalbox.common.errors import DeadlineExceeded
 from signalbox.common.ids import now_ms
-from signalbox.common.storage import StorageUnavailable
+from signalbox.common.storage import Statement, StorageUnavailable, Write
 from signalbox.contracts.query import QueryReply, QueryRequest
-from signalbox.workflow.errors import IdempotencyInProgress, IdempotencyKeyReused, TurnCancelled
+from signalbox.workflow.errors import IdempotencyInProgress, IdempotencyKeyReused, LeaseLost, TurnCancelled
 from signalbox.workflow.records import IdempotencyKey, IdempotencyRecord
 from signalbox.workflow.repository import SqlIdempotencyStore
+from signalbox.workflow.turn_log import log_name
 
 
 async def within(seconds, call):
@@ -131,19 +133,113 @@ async def test_a_key_that_cannot_be_given_back_does_not_hide_what_happened(stage
     stage.flows.answers = [gate, flow_result()]
     first = asyncio.create_task(stage.ask("refund please", key="k1"))
     await asyncio.wait_for(gate.reached.wait(), 5)
-    stage.queries._idempotency.forget = down
+    stage.idempotency._store.forget = down
     [turn] = await stage.turns()
     stage.running.cancel("acme", turn["turn_id"])
     with pytest.raises(TurnCancelled):
         await first
 
 
-async def test_an_abandoned_claim_is_taken_over(stage):
-    request = QueryRequest(message="are you open?", session_id="s1")
+async def abandoned(stage, message="are you open?"):
+    """A claim whose process died, and the request that it was for."""
+    request = QueryRequest(message=message, session_id="s1")
     digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
     name = IdempotencyKey("acme", "key:alice", "query", "k1")
     dead = IdempotencyRecord(name, digest, "turn_dead", None, now_ms() - 1)
-    await SqlIdempotencyStore(stage.database).claim(dead, now_ms())
+    await SqlIdempotencyStore(stage.database).claim(dead, now_ms(), 0)
+    return request
+
+
+async def test_an_abandoned_claim_is_taken_over_under_the_same_turn_id(stage):
+    await abandoned(stage)
     reply = await stage.ask("are you open?", key="k1")
     [row] = await rows_of(stage.database, "workflow_idempotency")
+    assert reply.turn_id == "turn_dead"
     assert (row["target_id"], QueryReply.model_validate_json(row["reply"])) == (reply.turn_id, reply)
+
+
+async def test_who_takes_a_turn_over_makes_its_calls_under_the_same_keys(stage):
+    """The process died after it had begun: its row is in the way, as running, until its heartbeat is old."""
+    gate = Gate()
+    stage.flows.answers = [gate, flow_result("Paid back.")]
+    first = asyncio.create_task(stage.ask("refund please", key="k1"))
+    await asyncio.wait_for(gate.reached.wait(), 5)
+    [running] = await stage.turns()
+    await stage.database.write(
+        Write(Statement("UPDATE workflow_turns SET heartbeat_at = heartbeat_at - 60000")),
+        Write(Statement("UPDATE workflow_idempotency SET locked_until = 1")),
+    )
+    await stage.cache.leases.release("lease:acme:s1", f"a/{running['turn_id']}")
+    other = stage.replica()
+    reply = await other.ask("refund please", key="k1")
+    assert other.flows.asked[0].context.turn_id == stage.flows.asked[0].context.turn_id == reply.turn_id
+    # The first one was not dead after all: it is too late.
+    gate.open.set()
+    with pytest.raises(LeaseLost):
+        await first
+    [turn] = await stage.turns()
+    assert (turn["turn_id"], turn["status"], turn["seq"]) == (reply.turn_id, "committed", 1)
+    assert await stage.ask("refund please", key="k1") == reply
+    await other.close()
+
+
+async def test_a_stream_that_takes_a_turn_over_begins_its_log_anew(stage):
+    request = await abandoned(stage)
+    await stage.cache.logs.append(log_name("acme", "turn_dead"), 1, [b"{}"] * 9, 60_000)
+    started = await stage.queries.stream(ALICE, request, "k1")
+    events = [item async for item in started.log.follow()]
+    assert await stage.cache.logs.read(log_name("acme", "turn_dead"), 0) == events
+
+
+async def test_a_claim_is_kept_while_its_turn_runs(database):
+    stage = Stage(database)
+    stage.releases.publish()
+    gate = Gate()
+    stage.flows.answers = [gate, flow_result("Paid back.")]
+    first = asyncio.create_task(stage.ask("refund please", key="k1"))
+    await asyncio.wait_for(gate.reached.wait(), 5)
+    [row] = await rows_of(database, "workflow_idempotency")
+
+    kept = asyncio.Event()
+    keep = stage.idempotency._store.keep
+
+    async def noting(*args):
+        await keep(*args)
+        kept.set()
+
+    stage.idempotency._store.keep = noting
+    await asyncio.wait_for(kept.wait(), 5)
+    [later] = await rows_of(database, "workflow_idempotency")
+    assert later["locked_until"] > row["locked_until"]
+    gate.open.set()
+    await first
+    await stage.close()
+
+
+async def test_a_key_is_forgotten_after_a_day(stage):
+    first = await stage.ask("are you open?", key="k1")
+    assert not await stage.idempotency.prune()
+    assert len(await rows_of(stage.database, "workflow_idempotency")) == 1
+    day = Statement("UPDATE workflow_idempotency SET created_at = created_at - 86400001")
+    await stage.database.write(Write(day))
+    # Before it is pruned, too.
+    second = await stage.ask("are you open, then?", key="k1")
+    assert second.turn_id != first.turn_id
+    await stage.database.write(Write(day))
+    assert not await stage.idempotency.prune()
+    assert await rows_of(stage.database, "workflow_idempotency") == []
+
+
+async def test_a_caller_is_answered_in_time_also_when_the_database_hangs(stage):
+    async def hang(*args, **kwargs):
+        await asyncio.sleep(5)
+
+    stage.store.commit = hang
+    begun = asyncio.get_running_loop().time()
+    with pytest.raises(DeadlineExceeded, match="/api/v1/turn/turn_"):
+        await within(0.2, lambda: stage.ask("are you open?"))
+    assert asyncio.get_running_loop().time() - begun < 1.5
+    stage.idempotency._store.claim = hang
+    with pytest.raises(DeadlineExceeded):
+        await within(0.2, lambda: stage.ask("are you open?", key="k1"))
+    assert asyncio.get_running_loop().time() - begun < 3

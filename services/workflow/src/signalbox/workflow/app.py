@@ -41,6 +41,8 @@ from signalbox.workflow.direct_query import DirectQuery
 from signalbox.workflow.example_build import ExampleBuilder
 from signalbox.workflow.execution import Executor
 from signalbox.workflow.flow_model import FlowModel
+from signalbox.workflow.following import SharedEvents
+from signalbox.workflow.idempotency import Idempotency
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.example_matcher import LateEncoder
@@ -69,6 +71,8 @@ class Services(NamedTuple):
     """What the endpoints call, and what runs beside them."""
 
     queries: QueryService
+    events: SharedEvents
+    idempotency: Idempotency
     views: SessionViews
     keeper: SessionKeeper
     running: RunningTurns
@@ -137,15 +141,18 @@ def wire(
         tracer,
         owner,
     )
-    idempotency = SqlIdempotencyStore(database)
-    queries = QueryService(runner, running, idempotency, platform.cache, settings)
+    events = SharedEvents(platform.cache, store, settings)
+    keys_seen = SqlIdempotencyStore(database)
+    idempotency = Idempotency(keys_seen, settings)
     return Services(
-        queries=queries,
-        views=SessionViews(store, keeper, queries, running, follower.feed),
+        queries=QueryService(runner, running, idempotency, events, settings),
+        events=events,
+        idempotency=idempotency,
+        views=SessionViews(store, keeper, events, running, follower.feed),
         keeper=keeper,
         running=running,
         timers=timers,
-        background=_background(settings, platform, idempotency, runner, running, keys, owner),
+        background=_background(settings, platform, keys_seen, runner, running, keys, owner),
     )
 
 
@@ -242,6 +249,8 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
                 await stack.enter_async_context(platform)
             await stack.enter_async_context(follower)
             services.keeper.start()
+            services.idempotency.start()
+            stack.push_async_callback(services.idempotency.stop)
             services.timers.start()
             stack.push_async_callback(services.timers.stop)
             loop = asyncio.get_running_loop()
@@ -252,8 +261,9 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             yield
 
     async def drain() -> None:
-        # What is late is cancelled while its stream may still say so.
         background.runner.close()
+        services.events.ending.set()
+        # What is late is cancelled while its stream may still say so.
         await services.running.drain(max(0.0, settings.drain_seconds - _LAST_WORDS_S))
 
     app = create_service_app(
@@ -284,6 +294,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
 def _expose(app: FastAPI, services: Services) -> None:
     """Put what the endpoints call where they find it."""
     app.state.queries = services.queries
+    app.state.events = services.events
     app.state.views = services.views
     app.state.tasks = services.background.tasks
     app.state.schedules = services.background.schedules

@@ -28,6 +28,7 @@ from signalbox.contracts.query import (
     WorkflowHealth,
 )
 from signalbox.workflow.builders import Builders
+from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.queries import QueryService, StartedTurn
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.sse import event_stream, frame, with_heartbeats
@@ -46,6 +47,11 @@ async def _queries(request: Request) -> QueryService:
     return service
 
 
+async def _events(request: Request) -> SharedEvents:
+    events: SharedEvents = request.app.state.events
+    return events
+
+
 async def _views(request: Request) -> SessionViews:
     views: SessionViews = request.app.state.views
     return views
@@ -62,6 +68,7 @@ async def _builder(request: Request) -> Builders:
 
 
 Queries = Annotated[QueryService, Depends(_queries)]
+Events = Annotated[SharedEvents, Depends(_events)]
 Views = Annotated[SessionViews, Depends(_views)]
 
 _EVENT_ID = re.compile(r"[0-9]{1,15}")
@@ -108,7 +115,7 @@ async def get_turn(turn_id: TurnId, principal: Asking, views: Views, user_id: Us
 async def get_turn_events(
     turn_id: TurnId,
     principal: Asking,
-    queries: Queries,
+    events: Events,
     views: Views,
     after: Annotated[int | None, Query(ge=0)] = None,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
@@ -118,8 +125,9 @@ async def get_turn_events(
     await views.turn(principal, turn_id, user_id)
     resumed_at = int(last_event_id) if last_event_id and _EVENT_ID.fullmatch(last_event_id) else 0
     position = after if after is not None else resumed_at
-    await queries.check_resumable(principal.tenant, turn_id, position)
-    return event_stream(with_heartbeats(queries.resume(principal.tenant, turn_id, position)))
+    await events.check_resumable(principal.tenant, turn_id, position)
+    rest = events.resume(principal.tenant, turn_id, position)
+    return event_stream(with_heartbeats(rest, position, events.ending))
 
 
 @public.post("/turn/{turn_id}/cancel")

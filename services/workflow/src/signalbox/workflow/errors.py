@@ -22,6 +22,7 @@
     ├── TooManySchedules      422
     ├── TaskGivenUp           500  a task was begun too often
     ├── QueueUnusable              a start with a task queue that this process cannot use
+    ├── TurnLost              503  the process that ran the turn has died; nothing was committed
     ├── EventsGone            410  the event log has expired
     └── EncoderMissing             a start with an encoder that cannot be run
 """
@@ -127,15 +128,30 @@ class TurnNotFound(NotFound):
 
 
 class EventsGone(SignalboxError):
-    """The turn's event log has expired."""
+    """The turn's event log has expired, or its beginning has."""
 
     code = "events_gone"
     status = 410
     title = "Events gone"
 
+    def __init__(self, turn_id: str, first: int | None = None) -> None:
+        kept = "none is" if first is None else f"the first one kept is {first}"
+        super().__init__(
+            f"The next events of turn '{turn_id}' are no longer kept ({kept});"
+            f" its outcome is at /api/v1/turn/{turn_id}."
+        )
+
+
+class TurnLost(Unavailable):
+    """The process that ran the turn has died; nothing of it was committed."""
+
+    code = "turn_lost"
+    title = "Turn lost"
+
     def __init__(self, turn_id: str) -> None:
         super().__init__(
-            f"The events of turn '{turn_id}' are no longer kept; its outcome is at /api/v1/turn/{turn_id}."
+            f"The process that ran turn '{turn_id}' has ended before it committed; send the message again.",
+            headers={"Retry-After": "1"},
         )
 
 

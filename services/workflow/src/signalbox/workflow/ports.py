@@ -75,6 +75,10 @@ class SessionStore(Protocol):
         """End the running turn of a session whose heartbeat is older; false when there is no such turn."""
         ...
 
+    async def retake(self, tenant: str, turn_id: str, stale_before: int) -> None:
+        """Remove the row of an attempt that came to nothing: ended, or running without a heartbeat since then."""
+        ...
+
     async def turn(self, tenant: str, turn_id: str) -> TurnRecord | None:
         """A turn by its id."""
         ...
@@ -111,16 +115,25 @@ class IdempotencyStore(Protocol):
         """The record of a key."""
         ...
 
-    async def claim(self, record: IdempotencyRecord, now: int) -> IdempotencyRecord:
-        """Take the key, or an abandoned claim on it; returns the record that holds it now."""
+    async def claim(
+        self, record: IdempotencyRecord, now: int, kept_since: int
+    ) -> tuple[IdempotencyRecord, bool]:
+        """Take the key, or an abandoned claim on it; returns the record as it is now, and whether it was taken.
+
+        An abandoned claim keeps its target. A record that was made before ``kept_since`` counts as forgotten.
+        """
+        ...
+
+    async def keep(self, name: IdempotencyKey, target_id: str, locked_until: int) -> None:
+        """Prolong a claim."""
         ...
 
     async def forget(self, name: IdempotencyKey, target_id: str) -> None:
         """Give up a claim that came to nothing."""
         ...
 
-    async def prune(self, created_before: int) -> None:
-        """Forget records that have served their time."""
+    async def prune(self, created_before: int, limit: int) -> int:
+        """Forget records that have served their time, at most ``limit``; returns how many."""
         ...
 
 

@@ -1,7 +1,7 @@
 """Sessions, turns and idempotency records in SQL; work in the background has repositories of its own."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from signalbox.common.storage import (
@@ -64,6 +64,10 @@ _TOUCH_SESSION = Statement(
     f"UPDATE workflow_sessions SET updated_at = :new_updated_at WHERE {_THIS_SESSION} AND {_UNMOVED}"
 )
 _INSERT_TURN = Statement(insert_into("workflow_turns", _TURN_COLUMNS))
+_RETAKE = Statement(
+    f"DELETE FROM workflow_turns WHERE {_THIS_TURN} AND (status IN ('failed', 'cancelled')"
+    " OR (status = 'running' AND heartbeat_at < :stale_before))"
+)
 _COMMIT_TURN = Statement(
     f"UPDATE workflow_turns SET {assigned(_TURN_RESULT)} WHERE {_THIS_TURN} AND status = 'running'"
 )
@@ -109,16 +113,25 @@ _COUNT = Statement(
 _THIS_KEY = "tenant = :in_tenant AND subject = :in_subject AND route = :in_route AND key = :in_key"
 _FIND_KEY = Statement(f"SELECT {listed(IDEMPOTENCY_COLUMNS)} FROM workflow_idempotency WHERE {_THIS_KEY}")
 _TAKE_OVER_KEY = Statement(
-    "UPDATE workflow_idempotency SET target_id = :new_target_id, locked_until = :new_locked_until"
+    "UPDATE workflow_idempotency SET locked_until = :new_locked_until"
     f" WHERE {_THIS_KEY} AND reply IS NULL AND locked_until < :now AND request_hash = :in_hash"
 )
+_KEEP_KEY = Statement(
+    "UPDATE workflow_idempotency SET locked_until = :new_locked_until"
+    f" WHERE {_THIS_KEY} AND target_id = :in_target AND reply IS NULL"
+)
+_DROP_OLD_KEY = Statement(f"DELETE FROM workflow_idempotency WHERE {_THIS_KEY} AND created_at < :kept_since")
 _STORE_REPLY = Statement(
     f"UPDATE workflow_idempotency SET reply = :new_reply WHERE {_THIS_KEY} AND target_id = :in_target"
 )
 _FORGET_KEY = Statement(
     f"DELETE FROM workflow_idempotency WHERE {_THIS_KEY} AND target_id = :in_target AND reply IS NULL"
 )
-_PRUNE_KEYS = Statement("DELETE FROM workflow_idempotency WHERE created_at < :created_before")
+_PRUNE_KEYS = Statement(
+    "DELETE FROM workflow_idempotency WHERE (tenant, subject, route, key) IN ("
+    "SELECT tenant, subject, route, key FROM workflow_idempotency WHERE created_at < :created_before"
+    " ORDER BY created_at LIMIT :at_most /*postgresql FOR UPDATE SKIP LOCKED*/) RETURNING key"
+)
 
 
 class SqlSessionStore:
@@ -215,6 +228,11 @@ class SqlSessionStore:
         )
         return bool(rows)
 
+    async def retake(self, tenant: str, turn_id: str, stale_before: int) -> None:
+        """See ``SessionStore.retake``."""
+        params = {"in_tenant": tenant, "in_turn": turn_id, "stale_before": stale_before}
+        await self._database.write(Write(_RETAKE, params))
+
     async def turn(self, tenant: str, turn_id: str) -> TurnRecord | None:
         """See ``SessionStore.turn``."""
         row = await self._database.fetch_one(_TURN, {"in_tenant": tenant, "in_turn": turn_id})
@@ -292,38 +310,48 @@ class SqlIdempotencyStore:
         row = await self._database.fetch_one(_FIND_KEY, _key(name))
         return None if row is None else _idempotency(row)
 
-    async def claim(self, record: IdempotencyRecord, now: int) -> IdempotencyRecord:
+    async def claim(
+        self, record: IdempotencyRecord, now: int, kept_since: int
+    ) -> tuple[IdempotencyRecord, bool]:
         """See ``IdempotencyStore.claim``."""
-        found = await self.find(record.name)
-        if found is None:
+        row = await self._database.fetch_one(_FIND_KEY, _key(record.name))
+        if row is None or row["created_at"] < kept_since:
+            forget = Write(_DROP_OLD_KEY, {**_key(record.name), "kept_since": kept_since})
             try:
-                await self._database.write(insert_idempotency(record, now))
+                await self._database.write(forget, insert_idempotency(record, now))
             except DuplicateKey:
-                found = await self.find(record.name)
-                return found if found is not None else await self.claim(record, now)
-            return record
+                return await self.claim(record, now, kept_since)
+            return record, True
+        found = _idempotency(row)
         if found.reply is None and found.locked_until < now and found.request_hash == record.request_hash:
             params = {
                 **_key(record.name),
                 "now": now,
                 "in_hash": record.request_hash,
-                "new_target_id": record.target_id,
                 "new_locked_until": record.locked_until,
             }
             try:
                 await self._database.write(Write(_TAKE_OVER_KEY, params, expect=1))
             except PreconditionFailed:
-                return await self.claim(record, now)
-            return record
-        return found
+                return await self.claim(record, now, kept_since)
+            return replace(found, locked_until=record.locked_until), True
+        return found, False
+
+    async def keep(self, name: IdempotencyKey, target_id: str, locked_until: int) -> None:
+        """See ``IdempotencyStore.keep``."""
+        params = {**_key(name), "in_target": target_id, "new_locked_until": locked_until}
+        await self._database.write(Write(_KEEP_KEY, params))
 
     async def forget(self, name: IdempotencyKey, target_id: str) -> None:
         """See ``IdempotencyStore.forget``."""
         await self._database.write(Write(_FORGET_KEY, {**_key(name), "in_target": target_id}))
 
-    async def prune(self, created_before: int) -> None:
+    async def prune(self, created_before: int, limit: int) -> int:
         """See ``IdempotencyStore.prune``."""
-        await self._database.write(Write(_PRUNE_KEYS, {"created_before": created_before}))
+        [rows] = await self._database.write(
+            Write(_PRUNE_KEYS, {"created_before": created_before, "at_most": limit})
+        )
+        return len(rows)
 
 
 def _touch(before: Session, turn: TurnRecord) -> Write:

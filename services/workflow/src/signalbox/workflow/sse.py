@@ -11,6 +11,8 @@ from signalbox.contracts.events import ErrorEvent
 
 _HEARTBEAT = b": keep-alive\n\n"
 _HEARTBEAT_S = 15.0
+_RECONNECT = b": reconnect\nretry: 100\n\n"
+"""Asks the client to come back with ``Last-Event-ID`` after so many milliseconds, as browsers do by themselves."""
 
 
 def frame(number: int, event: bytes) -> bytes:
@@ -29,35 +31,50 @@ def event_stream(frames: AsyncIterator[bytes], headers: dict[str, str] | None = 
 
 async def with_heartbeats(
     events: AsyncGenerator[tuple[int, bytes] | None, None],
+    after: int = 0,
+    ending: asyncio.Event | None = None,
 ) -> AsyncGenerator[bytes, None]:
-    """Frames of events, and a comment whenever nothing came for a while; an error ends the stream in band."""
-    last = 0
-    pending: asyncio.Task[tuple[int, bytes] | None] | None = None
+    """Frames of events that follow on ``after``, and a comment whenever nothing came for a while.
+
+    An error ends the stream in band. Once ``ending`` is set it ends with the hint to go on elsewhere.
+    """
+    last, pending = after, asyncio.ensure_future(anext(events))
+    ended = asyncio.ensure_future(ending.wait()) if ending is not None else None
+    waited = {pending} if ended is None else {pending, ended}
+    loop = asyncio.get_running_loop()
+    silent_since = loop.time()
     try:
         while True:
-            if pending is None:
+            left = silent_since + _HEARTBEAT_S - loop.time()
+            await asyncio.wait(waited, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
+            item = None
+            if pending.done():
+                try:
+                    item = pending.result()
+                except StopAsyncIteration:
+                    return
+                except SignalboxError as error:
+                    yield frame(last + 1, _in_band(error))
+                    return
+                waited.discard(pending)
                 pending = asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait({pending}, timeout=_HEARTBEAT_S)
-            if not done:
-                yield _HEARTBEAT
-                continue
-            task, pending = pending, None
-            try:
-                item = task.result()
-            except StopAsyncIteration:
+                waited.add(pending)
+            elif ended is not None and ended.done():
+                yield _RECONNECT
                 return
-            except SignalboxError as error:
-                yield frame(last + 1, _in_band(error))
-                return
-            if item is None:
-                yield _HEARTBEAT
-            else:
+            if item is not None:
                 last = item[0]
                 yield frame(*item)
+            elif loop.time() - silent_since < _HEARTBEAT_S:
+                continue
+            else:
+                yield _HEARTBEAT
+            silent_since = loop.time()
     finally:
-        if pending is not None:
-            pending.cancel()
-            await asyncio.gather(pending, return_exceptions=True)
+        waiting = [task for task in (pending, ended) if task is not None]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
         await events.aclose()
 
 

@@ -101,6 +101,8 @@ class TurnRunner:
         """
         deadline = current_deadline()
         deadline.check("this turn")
+        if given.again:
+            await self._retake(given, deadline)
         with self._tracer.start_as_current_span("turn", attributes={"signalbox.turn_id": given.turn_id}):
             async with self._keeper.take(
                 given.principal.tenant,
@@ -136,6 +138,25 @@ class TurnRunner:
                 if held.fresh:
                     await self._clear_way(start, deadline)
                 await self._reload(given, held)
+
+    async def _retake(self, given: TurnInput, deadline: Deadline) -> None:
+        """Make room for a turn whose earlier attempt died.
+
+        Raises:
+            LeaseLost: it did not die, and has committed.
+            SessionBusy: it did not die, and is still running.
+        """
+        tenant, turn_id = given.principal.tenant, given.turn_id
+        while True:
+            await self._store.retake(tenant, turn_id, now_ms() - self._settings.lease_ttl_ms)
+            earlier = await self._store.turn(tenant, turn_id)
+            if earlier is None:
+                return
+            if earlier.status == "committed":
+                raise LeaseLost
+            if deadline.remaining() <= 0:
+                raise SessionBusy(given.request.session_id)
+            await asyncio.sleep(min(_LOOK_RARELY_S, deadline.remaining()))
 
     async def _reload(self, given: TurnInput, held: HeldSession) -> None:
         held.session = await self._store.load(given.principal.tenant, given.request.session_id)

@@ -36,6 +36,8 @@ class TurnInput:
     idempotency: IdempotencyKey | None = None
     further: Callable[[QueryReply], Sequence[Write]] | None = None
     """Makes writes for the turn's own transaction, from its reply."""
+    again: bool = False
+    """Whether an earlier attempt under this id died with its process."""
 
     @property
     def user_id(self) -> str | None:

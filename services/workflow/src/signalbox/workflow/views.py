@@ -21,8 +21,8 @@ from signalbox.contracts.query import (
     WorkflowState,
 )
 from signalbox.workflow.errors import SessionBusy, SessionNotFound, TurnCancelled, TurnNotFound
+from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.ports import SessionStore
-from signalbox.workflow.queries import QueryService
 from signalbox.workflow.records import Session, SessionState, TurnRecord
 from signalbox.workflow.running import RunningTurns
 from signalbox.workflow.sessions import SessionKeeper
@@ -44,13 +44,13 @@ class SessionViews:
         self,
         store: SessionStore,
         keeper: SessionKeeper,
-        queries: QueryService,
+        events: SharedEvents,
         running: RunningTurns,
         feed: ConfigFeed,
     ) -> None:
         self._store = store
         self._keeper = keeper
-        self._queries = queries
+        self._events = events
         self._running = running
         self._feed = feed
         self._counts: dict[str, _Counted] = {}
@@ -182,7 +182,7 @@ class SessionViews:
         """A turn that writes nothing outside has no row until it commits; its log tells of it."""
         logged = None
         with suppress(Unavailable):
-            logged = await self._queries.logged(principal.tenant, turn_id)
+            logged = await self._events.logged(principal.tenant, turn_id)
         if logged is None or isinstance(logged.last, CompleteEvent):
             # Committed turns have a row; one that has none any more was deleted.
             raise TurnNotFound(turn_id)

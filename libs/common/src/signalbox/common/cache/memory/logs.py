@@ -88,6 +88,13 @@ class MemoryEventLogs:
             found = self._above(log, after)
         return found
 
+    async def delete(self, log: str) -> None:
+        """See `EventLogs.delete`."""
+        self._expire()
+        if log in self._logs:
+            self._expiries.forget(log)
+            self.size -= self._logs.pop(log).size
+
     async def bounds(self, log: str) -> tuple[int, int] | None:
         """See `EventLogs.bounds`."""
         self._expire()

@@ -36,6 +36,10 @@ class RedisEventLogs:
             return await self._range(key, after)
         return await follow(self._client, key, look, wait_ms / 1000) or []
 
+    async def delete(self, log: str) -> None:
+        """See `EventLogs.delete`."""
+        await self._client.call("UNLINK", self._prefix + log)
+
     async def bounds(self, log: str) -> tuple[int, int] | None:
         """See `EventLogs.bounds`."""
         ids: list[bytes] = await self._client.run(self._bounds, [self._prefix + log])
