@@ -50,20 +50,21 @@ class Replicas:
         """A client of each replica, without a credential; the caller closes them."""
         return [PublicApi(url, None) for url in self.urls]
 
-    def publish(self, **changes: object) -> dict[str, object]:
-        """Publish the probe workflow, with other members, and wait until every replica serves it."""
+    def publish(self, **changes: object) -> str:
+        """Publish the probe workflow, with other members, and wait until every replica serves it; its hash."""
         document = {**probe_document(self.backend.url), **changes}
-        first, *others = self.apis()
+        apis = self.apis()
         try:
-            made = publish(first, document)
-            snapshot = made["snapshot"]
+            snapshot = publish(apis[0], document)["snapshot"]
             assert isinstance(snapshot, dict)
-            wanted = snapshot["config_hash"]
-            for api in (first, *others):
-                eventually(lambda api=api: _serves(api, wanted), f"{api.url} serves the new release", 15)
-            return made
+            wanted = str(snapshot["config_hash"])
+            for api in apis:
+                eventually(
+                    lambda api=api: _serves(api, document, wanted), f"{api.url} serves the release", 15
+                )
+            return wanted
         finally:
-            for api in (first, *others):
+            for api in apis:
                 api.close()
 
     def rows(self, table: str, **where: str) -> list[dict[str, object]]:
@@ -114,6 +115,7 @@ class Replicas:
         self.publish()
 
 
-def _serves(api: PublicApi, config_hash: object) -> bool:
-    health = api.call("GET", "/api/v1/health")
-    return isinstance(health, dict) and health.get("config_hash") == config_hash
+def _serves(api: PublicApi, document: Mapping[str, object], config_hash: str) -> bool:
+    workflow = document["workflow_id"]
+    first = api.stream("say ready", workflow_id=workflow)[0]
+    return first.data.get("config_hash") == config_hash

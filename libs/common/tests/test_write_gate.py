@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from support.workflow_cache import BrokenCache
 
+from signalbox.common import write_gate
 from signalbox.common.cache import MemoryCache
 from signalbox.common.write_gate import TurnStopped, WriteGate
 
@@ -68,6 +69,22 @@ async def test_closing_gives_up_after_the_time_it_has_and_the_turn_may_write_aga
     await writing.task
     async with gate.write("acme", "t1"):
         pass
+
+
+async def test_a_long_write_keeps_the_gate_and_that_of_a_dead_process_is_soon_free(cache, gate, monkeypatch):
+    monkeypatch.setattr(write_gate, "_HELD_MS", 100)
+    monkeypatch.setattr(write_gate, "_RENEW_S", 0.02)
+    writing = Writing(gate)
+    await writing.begun.wait()
+    assert not await gate.close("acme", "t1", 0.3)
+    monkeypatch.setattr(cache.leases._part, "renew", died)
+    assert await gate.close("acme", "t1", 5)
+    writing.end.set()
+    await writing.task
+
+
+async def died(*args):
+    """What a dead process does."""
 
 
 async def test_without_the_cache_writes_are_made_and_nothing_waits(gate, cache):

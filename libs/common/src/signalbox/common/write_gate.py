@@ -17,8 +17,9 @@ from signalbox.common.ids import new_id
 _CLOSER = "stop"
 _CLOSED_MS = 600_000
 """How long a gate stays closed: longer than anything of the turn may still be on its way."""
-_LONGEST_WRITE_MS = 300_000
-_GRACE_MS = 2_000
+_HELD_MS = 6_000
+"""How long a gate stays taken when the process of a write dies."""
+_RENEW_S = 2.0
 _LOOK_AGAIN_MS = 1_000
 
 
@@ -46,14 +47,15 @@ class WriteGate:
             TurnStopped: the turn is being stopped.
         """
         lease, holder = _lease(tenant, turn_id), f"write/{new_id('w')}"
-        held = False
+        renewing: asyncio.Task[None] | None = None
         with suppress(Unavailable):
             await self._enter(lease, holder)
-            held = True
+            renewing = asyncio.create_task(self._renew(lease, holder))
         try:
             yield
         finally:
-            if held:
+            if renewing is not None:
+                renewing.cancel()
                 with suppress(Unavailable):
                     await asyncio.shield(self._leases.release(lease, holder))
 
@@ -74,15 +76,20 @@ class WriteGate:
 
     async def _enter(self, lease: str, holder: str) -> None:
         deadline = current_deadline()
-        ttl_ms = min(int(deadline.remaining() * 1000), _LONGEST_WRITE_MS) + _GRACE_MS
         while True:
-            grant = await self._leases.acquire(lease, holder, ttl_ms)
+            grant = await self._leases.acquire(lease, holder, _HELD_MS)
             if grant.acquired:
                 return
             if grant.holder == _CLOSER:
                 raise TurnStopped
             left = deadline.check("this write")
             await self._leases.wait(lease, min(int(left * 1000), _LOOK_AGAIN_MS))
+
+    async def _renew(self, lease: str, holder: str) -> None:
+        while True:
+            await asyncio.sleep(_RENEW_S)
+            with suppress(Unavailable):
+                await self._leases.renew(lease, holder, _HELD_MS)
 
 
 def _lease(tenant: str, turn_id: str) -> str:
