@@ -15,7 +15,9 @@ from signalbox.common.rules import ServingEngine
 from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.common.web.sockets import SocketRoute
 from signalbox.common.write_gate import WriteGate
+from signalbox.contracts.identity import Scope
 from signalbox.workflow import endpoints
 from signalbox.workflow.actions import Actions
 from signalbox.workflow.background import endpoints as background_endpoints
@@ -49,6 +51,7 @@ from signalbox.workflow.matching.example_matcher import LateEncoder
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
 from signalbox.workflow.queries import QueryService
+from signalbox.workflow.query_socket import QuerySockets
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 from signalbox.workflow.roles import RoleModels
 from signalbox.workflow.running import RunningTurns
@@ -283,6 +286,8 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             },
         )
     )
+    sockets = QuerySockets(services.queries, services.events, services.views, settings)
+    app.router.routes.append(SocketRoute("/api/v1/query/ws", Scope.QUERY, sockets.serve))
     app.add_way("POST", "/api/v1/query", DirectQuery(services.queries, authenticator))
     app.state.settings = settings
     app.state.drain = drain

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
@@ -29,7 +28,7 @@ from signalbox.contracts.query import (
 )
 from signalbox.workflow.builders import Builders
 from signalbox.workflow.following import SharedEvents
-from signalbox.workflow.queries import QueryService, StartedTurn
+from signalbox.workflow.queries import QueryService
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.sse import event_stream, frame, with_heartbeats
 from signalbox.workflow.views import SessionViews
@@ -102,7 +101,7 @@ async def query_stream(
     if isinstance(started, QueryReply):
         return event_stream(_stored(started))
     headers = {"Signalbox-Turn-Id": started.turn_id, "Signalbox-Trace-Id": current_trace_id() or ""}
-    return event_stream(with_heartbeats(_following(queries, principal, started)), headers)
+    return event_stream(with_heartbeats(queries.follow(principal.tenant, started)), headers)
 
 
 @public.get("/turn/{turn_id}")
@@ -185,18 +184,6 @@ async def build(
     if principal.tenant != SYSTEM_TENANT:
         raise Forbidden("Only Admin itself has snapshots built, not a service that acts for a tenant.")
     return await builder.build(body)
-
-
-async def _following(
-    queries: QueryService, principal: Principal, started: StartedTurn
-) -> AsyncGenerator[tuple[int, bytes] | None, None]:
-    try:
-        async with aclosing(started.log.follow()) as events:
-            async for event in events:
-                yield event
-    finally:
-        if not started.log.closed:
-            queries.client_left(principal.tenant, started)
 
 
 async def _stored(reply: QueryReply) -> AsyncGenerator[bytes, None]:

@@ -1,6 +1,8 @@
 """Answering queries: idempotency around the turn, and the turn's log for those who follow it."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from signalbox.common.context import current_deadline
@@ -96,6 +98,19 @@ class QueryService:
             claim = found
         given = _input(principal, request, claim.turn_id if claim else new_id("turn"), claim)
         return self._begin(given, await self._events.open(given), claim)
+
+    async def follow(self, tenant: str, started: StartedTurn) -> AsyncGenerator[tuple[int, bytes], None]:
+        """The events of a turn that was begun here, for its client.
+
+        A client that stops reading before the end has gone: the workflow's policy says whether its turn goes on.
+        """
+        try:
+            async with aclosing(started.log.follow()) as events:
+                async for event in events:
+                    yield event
+        finally:
+            if not started.log.closed:
+                self.client_left(tenant, started)
 
     def client_left(self, tenant: str, started: StartedTurn) -> None:
         """The client of a stream has gone: the workflow's policy says whether its turn goes on."""

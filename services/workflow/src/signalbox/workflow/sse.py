@@ -9,6 +9,9 @@ from signalbox.common.errors import SignalboxError
 from signalbox.common.web.problems import problem_of
 from signalbox.contracts.events import ErrorEvent
 
+Events = AsyncGenerator[tuple[int, bytes] | None, None] | AsyncGenerator[tuple[int, bytes], None]
+"""Numbered events as they come; None now and then while there are none."""
+
 _HEARTBEAT = b": keep-alive\n\n"
 _HEARTBEAT_S = 15.0
 _RECONNECT = b": reconnect\nretry: 100\n\n"
@@ -30,7 +33,7 @@ def event_stream(frames: AsyncIterator[bytes], headers: dict[str, str] | None = 
 
 
 async def with_heartbeats(
-    events: AsyncGenerator[tuple[int, bytes] | None, None],
+    events: Events,
     after: int = 0,
     ending: asyncio.Event | None = None,
 ) -> AsyncGenerator[bytes, None]:

@@ -31,7 +31,7 @@ _SERVER_OPTIONS: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "lifespan": "on",
-    "ws": "none",
+    "ws_per_message_deflate": False,  # a few bytes can be inflated to very many
     "server_header": False,
     "date_header": False,
     "backlog": 2048,
@@ -149,6 +149,8 @@ def run_app(
         app_inside,
         timeout_graceful_shutdown=int(settings.drain_seconds),
         http="auto" if fast_lane is None else fast_lane(hosts),
+        ws=_open_websocket,  # type: ignore[arg-type]  # it is only called
+        ws_max_size=settings.max_body_bytes,
         **_SERVER_OPTIONS,
     )
     try:
@@ -157,6 +159,13 @@ def run_app(
         if app_inside.refusal is not None:
             raise app_inside.refusal from None
         raise
+
+
+def _open_websocket(*args: Any, **options: Any) -> asyncio.Protocol:
+    """The protocol of one WebSocket; what it needs is imported with the first."""
+    from signalbox.common.cli.websocket import DrainingWebSocket
+
+    return DrainingWebSocket(*args, **options)
 
 
 def _collect_less() -> None:

@@ -6,6 +6,7 @@ that name in ``Host``, which is how it is told from the operator's own.
 """
 
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -49,10 +50,19 @@ class LocalHostsOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
-        if scope["type"] == "http":
-            given = next((value for name, value in scope["headers"] if name == b"host"), b"")
-            stranger = self._hosts.stranger(given.decode("latin-1"))
-            if stranger is not None:
+        if scope["type"] in {"http", "websocket"}:
+            stranger = self._hosts.stranger(_header(scope, b"host"))
+            if scope["type"] == "websocket":
+                # Browsers let any page open a WebSocket to this machine, and say which page it was.
+                origin = urlsplit(_header(scope, b"origin")).netloc
+                if stranger is not None or self._hosts.stranger(origin) is not None:
+                    await send({"type": "websocket.close", "code": 1008})
+                    return
+            elif stranger is not None:
                 await problem_response(HostNotAllowed(stranger), scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
