@@ -30,3 +30,30 @@ async def test_other_names_are_refused_in_words(host):
     assert answer.status_code == 403
     assert answer.json()["code"] == "host_not_allowed"
     assert "SIGNALBOX_AUTH=keys" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "served"),
+    [
+        ("localhost:8000", None, True),
+        ("localhost:8000", "http://127.0.0.1:3000", True),
+        ("localhost:8000", "https://box.local", True),
+        ("localhost:8000", "https://evil.example", False),
+        ("localhost:8000", "null", False),
+        ("evil.example", None, False),
+    ],
+)
+async def test_only_pages_of_this_machine_open_a_websocket(host, origin, served):
+    """A browser lets any page open one to 127.0.0.1, without asking the server first as it does for requests."""
+    sent = []
+
+    async def app(scope, receive, send):
+        sent.append("served")
+
+    async def send(message):
+        sent.append(message["type"])
+
+    headers = [(b"host", host.encode()), *([(b"origin", origin.encode())] if origin else [])]
+    wrapped = LocalHostsOnly(app, OwnHosts(["Box.local"]))
+    await wrapped({"type": "websocket", "path": "/", "headers": headers}, None, send)
+    assert sent == (["served"] if served else ["websocket.close"])

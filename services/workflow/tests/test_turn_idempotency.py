@@ -133,7 +133,7 @@ async def test_a_key_that_cannot_be_given_back_does_not_hide_what_happened(stage
     stage.flows.answers = [gate, flow_result()]
     first = asyncio.create_task(stage.ask("refund please", key="k1"))
     await asyncio.wait_for(gate.reached.wait(), 5)
-    stage.idempotency._store.forget = down
+    stage.idempotency.store.forget = down
     [turn] = await stage.turns()
     stage.running.cancel("acme", turn["turn_id"])
     with pytest.raises(TurnCancelled):
@@ -201,13 +201,13 @@ async def test_a_claim_is_kept_while_its_turn_runs(database):
     [row] = await rows_of(database, "workflow_idempotency")
 
     kept = asyncio.Event()
-    keep = stage.idempotency._store.keep
+    keep = stage.idempotency.store.keep
 
     async def noting(*args):
         await keep(*args)
         kept.set()
 
-    stage.idempotency._store.keep = noting
+    stage.idempotency.store.keep = noting
     await asyncio.wait_for(kept.wait(), 5)
     [later] = await rows_of(database, "workflow_idempotency")
     assert later["locked_until"] > row["locked_until"]
@@ -239,7 +239,7 @@ async def test_a_caller_is_answered_in_time_also_when_the_database_hangs(stage):
     with pytest.raises(DeadlineExceeded, match="/api/v1/turn/turn_"):
         await within(0.2, lambda: stage.ask("are you open?"))
     assert asyncio.get_running_loop().time() - begun < 1.5
-    stage.idempotency._store.claim = hang
+    stage.idempotency.store.claim = hang
     with pytest.raises(DeadlineExceeded):
         await within(0.2, lambda: stage.ask("are you open?", key="k1"))
     assert asyncio.get_running_loop().time() - begun < 3

@@ -50,6 +50,7 @@ from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.example_matcher import LateEncoder
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
+from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.query_socket import QuerySockets
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
@@ -145,8 +146,7 @@ def wire(
         owner,
     )
     events = SharedEvents(platform.cache, store, settings)
-    keys_seen = SqlIdempotencyStore(database)
-    idempotency = Idempotency(keys_seen, settings)
+    idempotency = Idempotency(SqlIdempotencyStore(database), settings)
     return Services(
         queries=QueryService(runner, running, idempotency, events, settings),
         events=events,
@@ -155,7 +155,7 @@ def wire(
         keeper=keeper,
         running=running,
         timers=timers,
-        background=_background(settings, platform, keys_seen, runner, running, keys, owner),
+        background=_background(settings, platform, idempotency.store, runner, running, keys, owner),
     )
 
 
@@ -175,7 +175,7 @@ def _matcher(
 def _background(
     settings: WorkflowSettings,
     platform: Platform,
-    idempotency: SqlIdempotencyStore,
+    idempotency: IdempotencyStore,
     turns: TurnRunner,
     running: RunningTurns,
     keys: KeyRing,
@@ -201,6 +201,17 @@ def _background(
         scheduler=Scheduler(schedules, queue, settings),
         sender=sender,
     )
+
+
+@asynccontextmanager
+async def _beside(services: Services) -> AsyncIterator[None]:
+    """Run what turns need beside them while the block runs."""
+    services.keeper.start()
+    for part in (services.idempotency, services.timers):
+        part.start()
+    yield
+    for part in (services.timers, services.idempotency):
+        await part.stop()
 
 
 @asynccontextmanager
@@ -251,11 +262,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             if own:
                 await stack.enter_async_context(platform)
             await stack.enter_async_context(follower)
-            services.keeper.start()
-            services.idempotency.start()
-            stack.push_async_callback(services.idempotency.stop)
-            services.timers.start()
-            stack.push_async_callback(services.timers.stop)
+            await stack.enter_async_context(_beside(services))
             loop = asyncio.get_running_loop()
             late = loop.call_later(_IDLE_S, loop.run_in_executor, None, compiler.load_late)
             stack.callback(late.cancel)
@@ -286,18 +293,18 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             },
         )
     )
-    sockets = QuerySockets(services.queries, services.events, services.views, settings)
-    app.router.routes.append(SocketRoute("/api/v1/query/ws", Scope.QUERY, sockets.serve))
     app.add_way("POST", "/api/v1/query", DirectQuery(services.queries, authenticator))
     app.state.settings = settings
     app.state.drain = drain
-    _expose(app, services)
+    _expose(app, services, settings)
     app.state.builder = _builders(settings)
     return app
 
 
-def _expose(app: FastAPI, services: Services) -> None:
+def _expose(app: FastAPI, services: Services, settings: WorkflowSettings) -> None:
     """Put what the endpoints call where they find it."""
+    sockets = QuerySockets(services.queries, services.events, services.views, settings)
+    app.router.routes.append(SocketRoute("/api/v1/query/ws", Scope.QUERY, sockets.serve))
     app.state.queries = services.queries
     app.state.events = services.events
     app.state.views = services.views

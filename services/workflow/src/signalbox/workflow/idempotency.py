@@ -44,7 +44,7 @@ class Idempotency:
     """Claims of keys, and forgetting them when their time is over."""
 
     def __init__(self, store: IdempotencyStore, settings: WorkflowSettings) -> None:
-        self._store = store
+        self.store = store
         self._locked_ms = settings.lease_ttl_ms
         self._pruning = Ticker("idempotency-keys", self.prune, every_s=_PRUNE_EVERY_S)
 
@@ -69,7 +69,7 @@ class Idempotency:
         while True:
             now = now_ms()
             wanted = IdempotencyRecord(name, digest, turn_id, None, now + self._locked_ms)
-            held, taken = await self._store.claim(wanted, now, now - _KEPT_MS)
+            held, taken = await self.store.claim(wanted, now, now - _KEPT_MS)
             if held.request_hash != digest:
                 raise IdempotencyKeyReused
             if held.reply is not None:
@@ -84,13 +84,13 @@ class Idempotency:
     async def keep(self, claim: Claim) -> None:
         """Say that the claim's turn still runs."""
         with suppress(Unavailable):
-            await self._store.keep(claim.name, claim.turn_id, now_ms() + self._locked_ms)
+            await self.store.keep(claim.name, claim.turn_id, now_ms() + self._locked_ms)
 
     async def give_back(self, claim: Claim) -> None:
         """Let a key be used again: its turn came to nothing."""
         with suppress(Unavailable):
-            await self._store.forget(claim.name, claim.turn_id)
+            await self.store.forget(claim.name, claim.turn_id)
 
     async def prune(self) -> bool:
         """Forget some keys that have served their time; whether there may be more of them."""
-        return await self._store.prune(now_ms() - _KEPT_MS, _PRUNED_AT_ONCE) == _PRUNED_AT_ONCE
+        return await self.store.prune(now_ms() - _KEPT_MS, _PRUNED_AT_ONCE) == _PRUNED_AT_ONCE

@@ -54,8 +54,9 @@ class LocalHostsOnly:
             stranger = self._hosts.stranger(_header(scope, b"host"))
             if scope["type"] == "websocket":
                 # Browsers let any page open a WebSocket to this machine, and say which page it was.
-                origin = urlsplit(_header(scope, b"origin")).netloc
-                if stranger is not None or self._hosts.stranger(origin) is not None:
+                origin = _header(scope, b"origin")
+                page = urlsplit(origin).netloc or origin
+                if stranger is not None or self._hosts.stranger(page) is not None:
                     await send({"type": "websocket.close", "code": 1008})
                     return
             elif stranger is not None:
