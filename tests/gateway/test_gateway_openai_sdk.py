@@ -143,6 +143,7 @@ def test_retry_after_is_passed_on(gateway, provider):
         (b'{"messages": []}', 400, "malformed_request"),
         (b'{"model": "alias"}', 400, "malformed_request"),
         (b'{"model": "nope", "messages": []}', 404, "model_not_found"),
+        (b'{"model": "fake-small", "messages": [], "model": "alias"}', 400, "malformed_request"),
         (b'{"model": "fake-embedding", "messages": []}', 400, "model_cannot"),
     ],
 )

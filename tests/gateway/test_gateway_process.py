@@ -16,17 +16,20 @@ from support.gateway_app import wait_for
 from signalbox.common.storage.migrations import migrate
 from signalbox_local import free_port
 
+COMMANDS = {"serve": ["serve", "llm_gateway"], "up": ["up"]}
+
 
 @pytest.fixture
-def process(tmp_path):
-    """``signalbox serve llm_gateway`` with nothing set, and its address."""
+def process(request, tmp_path):
+    """``signalbox serve llm_gateway``, or ``signalbox up``, with nothing set, and its address."""
+    command = COMMANDS[getattr(request, "param", "serve")]
     migrate("llm_gateway", "signalbox.llm_gateway.migrations", f"sqlite:///{tmp_path / 'llm_gateway.db'}")
     clean = {
         name: value for name, value in os.environ.items() if not name.startswith(("SIGNALBOX_", "OPENAI_"))
     }
     port = free_port()
     running = subprocess.Popen(
-        [sys.executable, "-m", "signalbox.common.cli", "serve", "llm_gateway", "--port", str(port)],
+        [sys.executable, "-m", "signalbox.common.cli", *command, "--port", str(port)],
         env={**clean, "SIGNALBOX_DATA": str(tmp_path), "SIGNALBOX_OLLAMA_URL": ""},
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
@@ -86,3 +89,23 @@ def test_sigterm_right_after_calls_loses_no_row(process, tmp_path):
     running.wait(timeout=10)
     assert answered == [200] * 80
     assert len(rows(tmp_path)) == 80
+
+
+@pytest.mark.parametrize("process", COMMANDS, indirect=True)
+def test_the_commands_serve_the_hot_routes_by_the_fast_lane(process):
+    _, url = process
+
+    def taken() -> float:
+        samples = [
+            line for line in httpx.get(f"{url}/metrics").text.splitlines() if "lane_requests_total" in line
+        ]
+        return float(samples[-1].split()[-1])
+
+    body = {"model": "demo", "messages": [{"role": "user", "content": "hi"}]}
+    for count in (1, 2):
+        assert httpx.post(f"{url}/llm/v1/chat/completions", json=body).status_code == 200
+        assert taken() == count
+    assert httpx.post(f"{url}/llm/v1/embeddings", json={"model": "demo", "input": "hi"}).status_code == 400
+    assert taken() == 3
+    assert httpx.get(f"{url}/llm/v1/models").status_code == 200
+    assert taken() == 3

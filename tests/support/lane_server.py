@@ -14,7 +14,7 @@ from signalbox.common.auth.tokens import ServiceTokens
 from signalbox.common.errors import BadRequest
 from signalbox.common.telemetry.metrics import Metrics, render_metrics
 from signalbox.llm_gateway.front import ModelResponse, refused
-from signalbox.llm_gateway.lane import Lane
+from signalbox.llm_gateway.lane import Lane, LaneCounter, Patience
 
 CHAT = "/llm/v1/chat/completions"
 MAX_BODY_BYTES = 100_000
@@ -97,8 +97,9 @@ async def ordinary(scope, receive, send):
 class LaneServer:
     """A running lane; ``front`` is what it asks."""
 
-    def __init__(self, port, front, metrics, tracing, server, keys):
+    def __init__(self, port, front, metrics, tracing, server, keys, taken):
         self.keys = keys
+        self.taken = taken
         self.port, self.front, self.tracing, self.server = port, front, tracing, server
         self._metrics = metrics
 
@@ -107,11 +108,16 @@ class LaneServer:
 
 
 @asynccontextmanager
-async def lane_server(*, hosts=None, tls=None, drain_s=5, allow_local=True, keep_alive_s=5):
+async def lane_server(
+    *, hosts=None, tls=None, drain_s=5, allow_local=True, keep_alive_s=5, patience=(20, 20)
+):
     front, metrics, tracing = FakeFront(), Metrics("llm_gateway"), RecordedTracing()
     tokens = ServiceTokens("a secret of the test", "llm_gateway")
     authenticator = Authenticator("llm_gateway", tokens, allow_local=allow_local)
-    lane = Lane(front, authenticator, metrics, tracing.tracer("llm_gateway"), MAX_BODY_BYTES)
+    tracer = tracing.tracer("llm_gateway")
+    lane = Lane(
+        front, authenticator, metrics, tracer, MAX_BODY_BYTES, Patience(*patience), taken := LaneCounter()
+    )
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -130,7 +136,9 @@ async def lane_server(*, hosts=None, tls=None, drain_s=5, allow_local=True, keep
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         await until(lambda: server.started)
-        yield LaneServer(listener.getsockname()[1], front, metrics, tracing, server, authenticator.keys)
+        yield LaneServer(
+            listener.getsockname()[1], front, metrics, tracing, server, authenticator.keys, taken
+        )
     finally:
         server.should_exit = True
         await serving

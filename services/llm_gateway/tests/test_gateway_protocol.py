@@ -274,3 +274,39 @@ def test_a_named_text_is_replaced_wherever_it_stands(document):
     edited = replace_text(document, "model", "real", b'"ours"')
     before, after = orjson.loads(document), orjson.loads(edited)
     assert after == {**before, "model": "ours"}
+
+
+@pytest.mark.parametrize(
+    ("document", "repeated"),
+    [
+        (b'{"model":"m","messages":[],"model":"dear"}', "model"),
+        (b'{"model":"m","mod\\u0065l":"dear"}', "model"),
+        (b'{"model":"m","stream":false,"messages":[],"stream":true}', "stream"),
+        (b'{"model":"m","max_tokens":1,"max_tokens" : 100000}', "max_tokens"),
+        (b'{"model":"m","max\\u005ftokens":1,"max_tokens":100000}', "max_tokens"),
+        (b'{"messages":[],"model":"m","messages":[{"role":"user"}]}', "messages"),
+        (b'{"input":"a","model":"m","input":"a"}', "input"),
+        (b'{"model":"m","n":1,"n":128}', "n"),
+        (b'{"model":"m","tools":[],"user":"a","tools":[{"function":{}}]}', "tools"),
+    ],
+)
+def test_a_member_that_is_acted_on_may_not_be_there_twice(document, repeated):
+    with pytest.raises(MalformedCall, match=f"'{repeated}' is there twice") as refused:
+        RequestBody.parse(document)
+    assert [error.pointer for error in refused.value.errors] == [f"/{repeated}"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b'{"model":"m","messages":[{"role":"user","content":"a \\"model\\" of \\"model\\""}]}',
+        b'{"model":"m", "tools":[{"function":{"parameters":{"model":{},"stream":1}}}], "stream":true}',
+        b'{"user":"u","model":"m","messages":[{"role" : "user"},{"role":"user"}]}',
+        b'{"model":"m","messages":[{"content":"\\u0065scaped"}]}',
+        b'{"model":"m","seed":1,"seed":2}',
+        b'{ "model" : "m" , "temperature" : 1.50 }',
+        b'{"model":"m","metadata":{"model":"a","model":"b"}}',
+    ],
+)
+def test_what_is_twice_elsewhere_or_not_acted_on_goes_on_as_it_came(document):
+    assert RequestBody.parse(document).for_upstream("m", ask_usage=False) == document

@@ -48,7 +48,7 @@ from signalbox.llm_gateway.demo import DemoUpstream
 from signalbox.llm_gateway.deployments import Credentials, UpstreamKind
 from signalbox.llm_gateway.endpoints import router
 from signalbox.llm_gateway.front import ModelFront
-from signalbox.llm_gateway.lane import Lane
+from signalbox.llm_gateway.lane import Lane, LaneCounter, Patience
 from signalbox.llm_gateway.ledger import BatchedLedger
 from signalbox.llm_gateway.messages.endpoints import router as messages_router
 from signalbox.llm_gateway.messages.http import PREFIX as MESSAGES
@@ -240,7 +240,17 @@ def _open_fronts(
 ) -> None:
     """Let the routes and the fast lane find who answers calls."""
     front = ModelFront(calls, once)
-    lane = Lane(front, app.state.authenticator, app.state.metrics, tracer, settings.llm_max_body_bytes)
+    taken = LaneCounter()
+    app.state.metrics.registry.register(taken)
+    lane = Lane(
+        front,
+        app.state.authenticator,
+        app.state.metrics,
+        tracer,
+        settings.llm_max_body_bytes,
+        Patience(settings.llm_head_timeout_s, settings.llm_body_timeout_s),
+        taken,
+    )
     app.state.model_calls = calls
     app.state.idempotent_calls = once
     app.state.model_front = front

@@ -35,6 +35,7 @@
     ├── Forbidden
     │   ├── ModelNotAllowed        403  the key is for other models
     │   └── UnpricedModel          403  a hard budget applies, and the model has no price
+    ├── RequestTooSlow             408  the rest of a request did not come
     ├── ProviderTimeout            504  the provider took longer than it may
     ├── ProviderBroke              502  the provider's answer broke off or is none
     ├── AnswerInvalid              502  a model without tools or JSON mode failed the prompted fallback twice
@@ -240,6 +241,14 @@ class ProviderUnreachable(Unavailable):
 
 class ProviderSilent(ProviderUnreachable):
     """It did not even accept a connection in time; asking it again would only take as long again."""
+
+
+class RequestTooSlow(SignalboxError):
+    """The head or the body of a request did not come in time."""
+
+    code: ClassVar[str] = "request_timeout"
+    status: ClassVar[int] = 408
+    title: ClassVar[str] = "Request timed out"
 
 
 class ProviderTimeout(SignalboxError):

@@ -54,6 +54,10 @@ class GatewaySettings(CommonSettings):
     """A larger model call is answered with 413; images are sent inside it."""
     llm_lane: bool = True
     """Whether chat completions and embeddings take the fast lane; without it they are served like everything else."""
+    llm_head_timeout_s: float = Field(default=20, gt=0, le=3600)
+    """Seconds within which the head of a request must have come; then the connection is closed (408). With the lane."""
+    llm_body_timeout_s: float = Field(default=120, gt=0, le=3600)
+    """Seconds within which the body of a request must have come after its head; then as above."""
     llm_record_content: bool = False
     """Whether spans of model calls hold what was said, with secrets, e-mail addresses and card numbers taken out."""
     responses_kept_days: int = Field(default=30, ge=1)

@@ -6,5 +6,7 @@ same connection, which answers as it always does. So the lane decides only what 
 """
 
 from signalbox.llm_gateway.lane.making import Lane
+from signalbox.llm_gateway.lane.metrics import LaneCounter
+from signalbox.llm_gateway.lane.patience import Patience
 
-__all__ = ["Lane"]
+__all__ = ["Lane", "LaneCounter", "Patience"]

@@ -9,6 +9,8 @@ from signalbox.common.auth import Authenticator
 from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.web.hosts import OwnHosts
 from signalbox.llm_gateway.front import ModelFront
+from signalbox.llm_gateway.lane.metrics import LaneCounter
+from signalbox.llm_gateway.lane.patience import Patience
 
 
 @dataclass(slots=True)
@@ -20,6 +22,8 @@ class Lane:
     metrics: Metrics
     tracer: trace.Tracer
     max_body_bytes: int
+    patience: Patience
+    taken: LaneCounter
 
     def __call__(self, hosts: OwnHosts | None) -> type[asyncio.Protocol]:
         """A class for ``uvicorn.Config(http=...)``; with ``hosts`` requests for other names are not the lane's."""
@@ -32,6 +36,8 @@ class Lane:
             "Lane",
             (LaneProtocol,),
             {
+                "patience": self.patience,
+                "taken": self.taken,
                 "gate": Gate(self.authenticator, self.max_body_bytes, hosts),
                 "answering": Answering(self.front, self.metrics, self.tracer),
             },

@@ -7,6 +7,7 @@ import orjson
 
 from signalbox.common.record import record
 from signalbox.llm_gateway.errors import MalformedCall
+from signalbox.llm_gateway.protocol.duplicates import repeated_member
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members, replace_text
 from signalbox.llm_gateway.protocol.tokens import MAX_TOKENS
 
@@ -36,7 +37,7 @@ class RequestBody:
         """Read a body.
 
         Raises:
-            MalformedCall: it is no JSON object, or names no model.
+            MalformedCall: it is no JSON object, names no model, or has a member twice that we act on.
         """
         try:
             fields = orjson.loads(raw)
@@ -49,6 +50,9 @@ class RequestBody:
             raise MalformedCall(
                 "Name a model of at most 200 characters; GET /llm/v1/models lists them.", pointer="/model"
             )
+        repeated = repeated_member(raw, fields)
+        if repeated is not None:
+            raise MalformedCall(f"'{repeated}' is there twice; send it once.", pointer=f"/{repeated}")
         return cls(raw, fields, model)
 
     def check_chat(self) -> Self:
