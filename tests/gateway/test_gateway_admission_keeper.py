@@ -140,6 +140,21 @@ async def heard(process):
     await until(lambda: not process.shared._queue and not process.shared._speaking)
 
 
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+async def test_a_redis_that_may_drop_open_calls_is_warned_of_once(processes, caplog, policy):
+    await processes.redis.call("CONFIG", "SET", "maxmemory-policy", policy)
+    try:
+        process = await processes(limit("tenant", parallel=2))
+        await until(lambda: process.keeper._looked)
+        await process.keeper._beat()
+        await process.keeper._look_at_memory()
+    finally:
+        await processes.redis.call("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    warned = [record.getMessage() for record in caplog.records if "maxmemory-policy" in record.getMessage()]
+    assert len(warned) == (policy != "noeviction")
+    assert all("'allkeys-lru'" in said and "'noeviction'" in said for said in warned)
+
+
 async def test_a_dead_process_leaves_a_row_for_each_call_and_frees_its_slots(processes):
     rules = limit("tenant", parallel=2, name="p"), budget("tenant", amount="1")
     dying, other = await processes(*rules), await processes(*rules)

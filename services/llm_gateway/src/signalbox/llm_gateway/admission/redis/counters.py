@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from collections import deque
@@ -221,6 +222,12 @@ class RedisCounters:
         named = [argument for call in calls for argument in (call.call_id, call.state)]
         keys = [self._keys[0], self._keys[2], self._calls_of(owner)]
         return bool(await self._client.run(self._reap, keys, owner, silent_ms, int(last), *named))
+
+    async def eviction_policy(self) -> str | None:
+        """What Redis does when its memory is full; None when it does not say. Raises CacheUnavailable."""
+        said = await self._client.call("INFO", "memory")
+        found = re.search(rb"^maxmemory_policy:(\S+)", said, re.MULTILINE)
+        return None if found is None else found[1].decode()
 
     async def ping(self) -> None:
         """Return when Redis answers. Raises CacheUnavailable."""

@@ -18,6 +18,9 @@ REGISTER_S = 5.0
 OPENING_S = 0.1
 """How often it is looked whether budgets may be counted again."""
 
+KEEPS_ALL = "noeviction"
+"""The one ``maxmemory-policy`` under which Redis refuses to write rather than drop what it has."""
+
 OPENED_WITHIN_S = 3.0
 """How long a call waits for that."""
 
@@ -43,6 +46,7 @@ class Keeper:
         self._open = asyncio.Event()
         self._hurry = asyncio.Event()
         self._registered = False
+        self._looked = False
         self._reaping: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -88,6 +92,7 @@ class Keeper:
             pause = self._beat_s
             try:
                 pause = await self._beat()
+                await self._look_at_memory()
             except SignalboxError as error:
                 _LOG.debug("no sign of life could be given: %s", error.detail)
             except Exception:  # noqa: BLE001 - a bug: whatever it is, this process must go on to say that it lives
@@ -96,6 +101,20 @@ class Keeper:
                 async with asyncio.timeout(pause):
                     await self._hurry.wait()
             self._hurry.clear()
+
+    async def _look_at_memory(self) -> None:
+        """Warn, once, of a Redis that may drop what it was told."""
+        if self._looked:
+            return
+        policy = await self._counters.eviction_policy()
+        self._looked = True
+        if policy not in {None, KEEPS_ALL}:
+            _LOG.warning(
+                "redis has the maxmemory-policy '%s': when its memory is full it drops counters and records of open "
+                "calls without a word; set it to '%s'",
+                policy,
+                KEEPS_ALL,
+            )
 
     async def _register(self) -> None:
         while True:
