@@ -7,7 +7,7 @@ from signalbox.common.rules import BadPattern, Pattern, Rule, keyword_rule, norm
 
 _LITERALS = (
     *("a", "b", "k", "s", "K", "ab", "ba", "order", "1", "2", "-", "_", "é", "É", "ß", "и", "И", "ς", "Σ"),
-    *("退", "款", "订单", "の", "한", "👍", "👩\u200d👩"),
+    *("退", "款", "订单", "訂單", "の", "한", "👍", "👩\u200d👩"),
 )
 # Each with texts that it matches; the fuzzing of texts makes others.
 _ATOMS = {
@@ -33,6 +33,8 @@ _ATOMS = {
     "[[:alpha:]]": "a S",
     r"[\d_]": "2 _",
     "[退款]": "款",
+    "[單后]": "单 後",
+    "[^單]": "单 单a",
     r"\x{9000}": "退",
     r"\x41": "a A",
     "[k-s]": "K s",

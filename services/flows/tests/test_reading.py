@@ -24,6 +24,12 @@ TODAY = date(2026, 11, 23)  # a Monday
         ("monday", "2026-11-30"), ("last friday", "2026-11-20"), ("明天", "2026-11-24"), ("后天", "2026-11-25"),
         ("大后天", "2026-11-26"), ("下周一", "2026-11-30"), ("周三", "2026-11-25"), ("上周五", "2026-11-20"),
         ("十二月五号", "2026-12-05"), ("2027年1月2日", "2027-01-02"), ("三天后", "2026-11-26"), ("soon", None),
+        ("下週三", "2026-12-02"), ("十一月五號", "2027-11-05"), ("二〇二七年一月二日", "2027-01-02"),
+        ("後天", "2026-11-25"),
+        ("下個月五號", "2026-12-05"), ("五号", "2026-12-05"), ("31号", "2026-12-31"), ("这个月二十五号", "2026-11-25"),
+        ("这个月31号", None), ("十一月三十一号", None), ("5号线", None), ("下下周一", "2026-12-07"),
+        ("禮拜天", "2026-11-29"),
+        ("今晚", "2026-11-23"), ("下月三十一号", "2026-12-31"),
     ],
 )  # fmt: skip
 def test_dates(text, expected):
@@ -37,7 +43,9 @@ def test_dates(text, expected):
         ("it is 1043", [1043]), ("order #1042, please", [1042]), ("SB1042", []), ("1,042", [1042]), ("3,5", [3.5]),
         ("2.75 or 3", [2.75, 3]), ("-5 degrees", [-5]), ("twenty-five", [25]), ("two hundred and six", [206]),
         ("订单１０４２", [1042]), ("一百零五", [105]), ("一零四二", [1042]), ("三个", [3]), ("看一下", []),
-        ("9" * 30, []),
+        ("9" * 30, []), ("一百二十三", [123]), ("一百五", [150]), ("三万五", [35000]), ("三萬零五", [30005]),
+        ("一亿二千万", [120_000_000]), ("兩張", [2]), ("負三", [-3]), ("三点五", [3.5]), ("壹佰贰拾", [120]),
+        ("1.5万", [15000]), ("二〇二六", [2026]), ("万一坏了", []), ("大陆个人", []), ("一千二百三十四", [1234]),
     ],
 )  # fmt: skip
 def test_numbers(text, expected):
@@ -50,7 +58,8 @@ def test_numbers(text, expected):
         ("yes", True), ("Yes, please!", True), ("ok do it", True), ("go ahead", True), ("No", False),
         ("no thanks", False), ("don't do it", False), ("yes but later", None), ("yes no", None), ("maybe", None),
         ("where is it", None), ("I do not have it yet", None), ("是的", True), ("好的，谢谢", True), ("可以", True),
-        ("不用了，谢谢", False), ("不", False), ("不可以", False), ("是的，取消吧", True), ("什么时候", None),
+        ("不用了，谢谢", False), ("沒問題", True),
+        ("不對", False), ("不", False), ("不可以", False), ("是的，取消吧", True), ("什么时候", None),
     ],
 )  # fmt: skip
 def test_yes_and_no(text, expected):
@@ -61,7 +70,8 @@ def test_yes_and_no(text, expected):
     ("text", "asked", "expected"),
     [
         ("cancel", "", True), ("Never mind.", "", True), ("please stop", "", True), ("算了", "", True),
-        ("取消吧", "", True), ("cancel my order", "", False), ("1042", "", False),
+        ("取消吧", "", True), ("停，謝謝", "", False), ("放棄", "", True),
+        ("cancel my order", "", False), ("1042", "", False),
         ("cancel", "Shall I cancel order 7?", False), ("取消", "确认取消订单吗？", False),
         ("never mind", "Shall I cancel order 7?", True),
     ],

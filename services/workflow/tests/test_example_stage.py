@@ -85,6 +85,21 @@ async def test_what_was_built_decides_and_reads_parameters(matcher):
     assert decided.took_us > 0
 
 
+async def test_examples_in_simplified_characters_know_traditional_ones(matcher):
+    document = config(**accepting(0.4))
+    arrival = [*ARRIVAL, "我的包裹什么时候到", "包裹还没有到", "快递到哪里了"]
+    refund = [*REFUND, "我要退款", "请把钱退给我", "退款什么时候到账"]
+    for entry, examples in zip(document["intents"], (arrival, refund), strict=False):
+        entry["when"] = {"examples": examples}
+    snapshot = compiled(await published(document))
+    simplified, traditional = [
+        await matcher.by_example(incoming(snapshot, text))
+        for text in ("请问快递到哪里了", "請問快遞到哪裡了")
+    ]
+    assert simplified.intent.id == traditional.intent.id == "arrival"
+    assert simplified.score == traditional.score
+
+
 async def test_what_is_below_the_threshold_is_left_to_a_model_with_what_is_likely(matcher):
     snapshot = compiled(await published(config(**accepting(1.0))))
     guess = await matcher.by_example(incoming(snapshot, "when will my parcel arrive"))

@@ -167,6 +167,21 @@ def test_values_take_their_declared_type_or_are_left_out(kind, raw, value):
     assert (got, type(got)) == (value, type(value))
 
 
+def test_either_chinese_script_gives_the_parameters_as_they_were_written():
+    given = intent(
+        "a",
+        "退货.*(?P<name>王\\S+)",
+        "退貨",
+        size={"type": "enum", "values": ["大號", "小號"]},
+        number={"type": "integer", "pattern": r"订单(\d+)"},
+    )
+    assert parameters("退貨,我是王偉 大号 訂單一零四二", given) == {
+        "name": "王偉",
+        "size": "大號",
+        "number": 1042,
+    }
+
+
 def test_the_date_of_an_intent_is_found_where_a_message_names_one():
     one = intent("a", "book", day={"type": "date"})
     hit = RuleMatcher([one], Re2Engine()).match("book me in for 下周三", lambda: SATURDAY)

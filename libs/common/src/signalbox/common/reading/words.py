@@ -2,7 +2,7 @@
 
 import re
 
-from signalbox.common.rules import normalise
+from signalbox.common.rules import normalise, simplify
 
 _PUNCTUATION = re.compile(r"[\s.,!?;:~'\"。！？，、；：…]+")
 
@@ -43,12 +43,14 @@ _POLITE = re.compile(r"\b(?:please|thanks|thank you|ok|okay)\b")
 
 def plain(text: str) -> str:
     """Lower case, one form of width and whitespace, no punctuation around and between words."""
-    return _PUNCTUATION.sub(" ", normalise(text).casefold()).strip()
+    return _PUNCTUATION.sub(" ", simplify(normalise(text)).casefold()).strip()
 
 
 def read_yes_no(text: str) -> bool | None:
     """Whether an answer says yes or no; None when it says neither, or both."""
-    words = re.sub(r"[.,!?;:~\"。！？，、；：…]+", " ", normalise(text).casefold()).replace("’", "'")
+    words = re.sub(r"[.,!?;:~\"。！？，、；：…]+", " ", simplify(normalise(text)).casefold()).replace(
+        "’", "'"
+    )
     words = " ".join(words.split())
     if words in _YES_PHRASES:
         return True
@@ -108,5 +110,5 @@ _ASIDE = re.compile(
 
 def asks_something(text: str) -> bool:
     """Whether a message is itself a question, or says that it is about something else ("by the way")."""
-    said = normalise(text).casefold()
+    said = simplify(normalise(text)).casefold()
     return _QUESTION.search(said) is not None or _ASIDE.search(said) is not None

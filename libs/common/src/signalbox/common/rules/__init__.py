@@ -1,7 +1,8 @@
 """Rules: patterns and keywords matched against a message, all in one pass.
 
 The meaning of a pattern is RE2's, whatever engine runs it. Text is brought into one form by ``normalise``
-before it is matched; patterns and keywords are brought into the same form when they are compiled.
+before it is matched; patterns and keywords are brought into the same form when they are compiled. Traditional and
+simplified Chinese characters are the same to all of them.
 """
 
 from signalbox.common.rules.errors import BadPattern, DatabaseUnusable, RulesOutOfMemory, RulesTooLarge
@@ -11,6 +12,7 @@ from signalbox.common.rules.pattern import Pattern, PatternMatch, captures
 from signalbox.common.rules.ports import CompiledRules, Rule, RuleEngine, Trust
 from signalbox.common.rules.re2_engine import DEFAULT_MEMORY, Re2Engine
 from signalbox.common.rules.serving import FEW_RULES, ServingEngine
+from signalbox.common.rules.simplified import is_traditional, simplify
 
 __all__ = [
     "DEFAULT_MEMORY",
@@ -28,7 +30,9 @@ __all__ = [
     "ServingEngine",
     "Trust",
     "captures",
+    "is_traditional",
     "keyword_rule",
     "normalise",
     "normalise_pattern",
+    "simplify",
 ]

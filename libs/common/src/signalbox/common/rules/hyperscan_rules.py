@@ -18,6 +18,7 @@ from signalbox.common.rules.normalise import NEVER_NORMAL
 from signalbox.common.rules.pattern import PatternMatch
 from signalbox.common.rules.ports import Trust
 from signalbox.common.rules.re2_engine import Re2Engine, Re2Rules
+from signalbox.common.rules.simplified import simplify
 from signalbox.common.rules.stored import StoredRules
 from signalbox.common.rules.table import RuleTable
 
@@ -59,7 +60,7 @@ class HyperscanRules:
         trusts, ids = self._trusts, self._table.ids
         found = [
             ids[position]
-            for position in self._candidates(text.encode())
+            for position in self._candidates(simplify(text).encode())
             if trusts[position] >= needed or self._table.confirms(position, text)
         ]
         if self._rest is not None:

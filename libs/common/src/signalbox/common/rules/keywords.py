@@ -7,6 +7,7 @@ import re2
 from signalbox.common.rules.errors import BadPattern
 from signalbox.common.rules.normalise import normalise
 from signalbox.common.rules.ports import Rule, Trust
+from signalbox.common.rules.simplified import simplify
 
 # Letters and digits of scripts whose words are separated. The blocks between these ranges hold punctuation
 # and symbols, or scripts written without spaces: Thai, Lao, Myanmar, Khmer, kana, Han, Yi, Hangul (whose
@@ -33,7 +34,7 @@ def keyword_rule(rule_id: int, keyword: str) -> Rule:
     Raises:
         BadPattern: nothing is left of the keyword when whitespace is removed.
     """
-    plain = normalise(keyword)
+    plain = simplify(normalise(keyword))
     if not plain:
         raise BadPattern("A keyword needs at least one character.")
     escaped = re2.escape(plain)

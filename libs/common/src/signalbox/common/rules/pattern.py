@@ -8,6 +8,7 @@ import re2
 from signalbox.common.record import record
 from signalbox.common.rules.errors import BadPattern
 from signalbox.common.rules.normalise import normalise_pattern
+from signalbox.common.rules.simplified import simplify
 
 _MEMORY = 8 * 1024 * 1024
 _NO_SUCH_SYNTAX = {
@@ -60,30 +61,34 @@ class Pattern:
     def search(self, text: str) -> PatternMatch | None:
         """The first match in a text, in time linear in its length."""
         data = text.encode()
-        found = self._compiled.search(data)
+        simple = simplify(text)
+        found = self._compiled.search(data if simple is text else simple.encode())
         if found is None:
             return None
         start, end = found.span()
         # An empty match may lie between the bytes of a character, where ``\B`` holds.
-        whole = found.group().decode()
+        whole = data[start:end].decode()
         if len(data) != len(text):
             start = len(data[:start].decode(errors="ignore"))
             end = start + len(whole)
-        captured = [group for group in found.groups() if group is not None]
+        # Simplified characters take the place of the others byte by byte: what was captured is what was written.
+        captured = [
+            data[at:until] for at, until in map(found.span, range(1, self._compiled.groups + 1)) if at >= 0
+        ]
         return PatternMatch(
             start=start,
             end=end,
             text=whole,
             value=captured[0].decode() if captured else whole,
             groups={
-                name: value.decode()
+                name: data[found.start(index) : found.end(index)].decode()
                 for name, index in self._groups.items()
-                if (value := found.group(index)) is not None
+                if found.start(index) >= 0
             },
         )
 
     def length(self, data: bytes) -> int:
-        """How many characters the first match has, in a text that is encoded already; 0 without one."""
+        """How many characters the first match has, in a text that is simplified and encoded already; 0 without one."""
         found = self._compiled.search(data)
         if found is None:
             return 0

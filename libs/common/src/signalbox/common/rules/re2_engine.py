@@ -10,6 +10,7 @@ from signalbox.common.rules.keywords import least_trust
 from signalbox.common.rules.normalise import normalise_pattern
 from signalbox.common.rules.pattern import Pattern, PatternMatch, options
 from signalbox.common.rules.ports import Rule, Trust
+from signalbox.common.rules.simplified import simplify
 from signalbox.common.rules.stored import StoredRules
 from signalbox.common.rules.table import RuleTable
 from signalbox.contracts.problem import ProblemError
@@ -32,7 +33,7 @@ class Re2Rules:
 
     def match(self, text: str) -> list[int]:
         """See CompiledRules."""
-        positions = self._set.Match(text)
+        positions = self._set.Match(simplify(text))
         if not positions:
             raise RulesOutOfMemory(
                 "The memory for rules ran out while matching: raise the rules' memory limit or split the workflow."

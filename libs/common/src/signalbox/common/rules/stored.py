@@ -9,7 +9,8 @@ import orjson
 
 from signalbox.common.record import record
 
-_FORMAT = "signalbox-rules/2"
+_FORMAT = "signalbox-rules/3"
+"""Since 3 rules are in simplified characters."""
 _SPEED = 6
 
 

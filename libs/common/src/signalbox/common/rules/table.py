@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from signalbox.common.rules.pattern import Pattern, PatternMatch
 from signalbox.common.rules.ports import Rule, Trust
+from signalbox.common.rules.simplified import simplify
 
 _PATTERNS_KEPT = 8192
 """Compiled single patterns, some 4 KB each, that a set of rules keeps."""
@@ -78,7 +79,7 @@ class RuleTable:
                 varying.append((rule_id, position, len(text) if most is None else most, leads_to))
             elif least > best:
                 leader, best, outcome = rule_id, least, leads_to
-        data = text.encode() if varying else b""
+        data = simplify(text).encode() if varying else b""
         while True:
             for entry in varying:
                 rule_id, position, most, leads_to = entry

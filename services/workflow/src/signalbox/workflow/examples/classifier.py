@@ -13,7 +13,8 @@ from signalbox.workflow.examples.kernel import NearnessMap
 from signalbox.workflow.examples.packing import ForeignData, pack, unpack
 from signalbox.workflow.examples.vectors import Row, Vocabulary
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Since 2 features are of simplified characters."""
 _WIDEST: Final = 16_384
 _VIEWS: Final = ("words", "characters")
 

@@ -2,7 +2,7 @@
 
 A feature is a 32-bit number; there is no vocabulary to store. Texts are those that ``normalise`` of
 ``signalbox.common.rules`` returned. Scripts without spaces count each character as a word, so that Chinese needs
-no segmenter: pairs of characters and n-grams do its work.
+no segmenter: pairs of characters and n-grams do its work. Traditional characters count as simplified ones.
 """
 
 import re
@@ -13,6 +13,8 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from signalbox.common.rules import simplify
 
 Hashes = npt.NDArray[np.uint32]
 Floats = npt.NDArray[np.float32]
@@ -49,7 +51,7 @@ class View:
 
 def views(text: str) -> tuple[View, View]:
     """The words' view and the characters' view of a normalised text."""
-    plain = _NOT.sub(" not", text[:_MAX_CHARACTERS].lower())
+    plain = _NOT.sub(" not", simplify(text[:_MAX_CHARACTERS]).lower())
     plain = _NUMBER.sub("0", _CLITIC.sub(r" \1", plain))
     return _counted(_words(_WORD.findall(plain))), _counted(_ngrams(_BETWEEN.sub(" ", plain)))
 

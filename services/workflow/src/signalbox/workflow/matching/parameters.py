@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
-from signalbox.common.reading import read_date, read_numbers, read_yes_no
-from signalbox.common.rules import Pattern
+from signalbox.common.reading import in_digits, read_date, read_numbers, read_yes_no
+from signalbox.common.rules import Pattern, normalise, simplify
 from signalbox.contracts.config import Parameter
 
 _NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d{0,300})?([eE][+-]?\d{1,3})?|[+-]?\.\d{1,300}")
@@ -41,8 +41,7 @@ class ParameterReader:
         for name, parameter in self._parameters.items():
             raw = given.get(name)
             if raw is None and name in self._patterns:
-                found = self._patterns[name].search(text)
-                raw = found.value if found is not None else None
+                raw = self._found(name, parameter, text)
             if raw is None and parameter.type == "enum":
                 raw = _mentioned(parameter.values, text)
             if raw is None and name == self._date:
@@ -51,6 +50,13 @@ class ParameterReader:
             if value is not None:
                 values[name] = value
         return values
+
+    def _found(self, name: str, parameter: Parameter, text: str) -> str | None:
+        """What a parameter's own pattern finds; for a number also where its digits are written as Chinese numerals."""
+        found = self._patterns[name].search(text)
+        if found is None and parameter.type in {"integer", "number"}:
+            found = self._patterns[name].search(in_digits(text))
+        return None if found is None else found.value
 
 
 def coerce(raw: Any, parameter: Parameter, today: Callable[[], date]) -> Any:
@@ -68,7 +74,7 @@ def coerce(raw: Any, parameter: Parameter, today: Callable[[], date]) -> Any:
             day = read_date(text, today())
             return None if day is None else day.isoformat()
         case "enum":
-            return next((value for value in parameter.values if value.lower() == text.lower()), None)
+            return next((value for value in parameter.values if _plain(value) == _plain(text)), None)
         case "list":
             return (
                 raw if isinstance(raw, list) else [part.strip() for part in text.split(",") if part.strip()]
@@ -96,5 +102,10 @@ def _number(text: str) -> float | int | None:
 
 def _mentioned(values: list[str], text: str) -> str | None:
     """The longest of the values in the text: ``extra large`` is not ``large``."""
-    lowered = text.lower()
-    return max((value for value in values if value.lower() in lowered), key=len, default=None)
+    plain = _plain(text)
+    return max((value for value in values if _plain(value) in plain), key=len, default=None)
+
+
+def _plain(text: str) -> str:
+    """Of one case, width and script."""
+    return simplify(normalise(text)).lower()
