@@ -35,6 +35,7 @@ QUERY_REPLY = {
     "reason?": (str, None),
     "decision?": DECISION,
     "language": str,
+    "untranslated": [str],
     "trace_id?": (str, None),
 }
 

@@ -1,6 +1,7 @@
 """Which language a turn is answered in."""
 
 import pytest
+from support.workflow_stage import CONFIG, flow_result, understood
 
 from signalbox.workflow.language import choose_language, detected_language
 
@@ -75,3 +76,32 @@ def test_the_language_of_a_turn(languages, requested, session, message, chosen):
 )
 def test_the_language_that_a_script_tells(message, language):
     assert detected_language(message) == language
+
+
+async def test_a_text_that_is_not_translated_is_said_and_told(stage):
+    intents = [
+        {"id": "plain", "when": {"keywords": ["plain", "普通"]}, "then": {"reply": "Only English."}},
+        {
+            "id": "both",
+            "when": {"keywords": ["both", "都有"]},
+            "then": {"reply": {"en": "Yes.", "zh": "有。"}},
+        },
+        {"id": "symbol", "when": {"keywords": ["symbol", "符号"]}, "then": {"reply": "{{ 40 + 2 }}!"}},
+        {"id": "person", "when": {"keywords": ["人工"]}, "then": {"action": "handoff"}},
+        {"id": "flow", "when": {"keywords": ["流程"]}, "then": {"flow": "track"}},
+    ]
+    stage.releases.publish({**CONFIG, "intents": intents, "greeting": None})
+    stage.gateway.answers = [understood("none", 0)]
+    stage.flows.answers = [flow_result("Done.", untranslated=["en"])]
+    asked = ["普通", "都有", "符号", "你说什么", "流程", "人工"]
+    replies = [await stage.ask(message, "zh") for message in asked]
+    assert [reply.untranslated for reply in replies] == [["en"], [], [], [], ["en"], ["en"]]
+    assert replies[0].message == "Only English."
+    assert (await stage.ask("plain", "en")).untranslated == []
+
+
+async def test_a_greeting_and_built_in_words_in_another_language_are_told_too(stage):
+    stage.releases.publish({**CONFIG, "languages": ["de", "fr"], "greeting": {"fr": "Bonjour."}})
+    stage.gateway.answers = [understood("none", 0)]
+    reply = await stage.ask("Wie bitte?")
+    assert (reply.language, reply.untranslated) == ("de", ["en", "fr"])

@@ -148,6 +148,8 @@ class QueryReply(WireModel):
     """Why, for ``degraded`` and ``error``: a stable code."""
     decision: Decision | None = None
     language: str = "en"
+    untranslated: list[str] = []
+    """Other languages in which some of the message is, because the workflow has no text for it in ``language``."""
     trace_id: str | None = None
 
 

@@ -158,6 +158,8 @@ class FlowResult(WireModel):
     """To be sent back with the next message; null when the flow has ended."""
     action: Identifier | None = None
     reason: str | None = None
+    untranslated: list[str] = []
+    """Languages in which texts were said that the workflow does not have in the turn's."""
     slots: dict[str, Any] = {}
     """Values of the flow that has ended, for its action."""
 

@@ -308,9 +308,11 @@ async def _finish(run: Run, end: _End, *, said: bool) -> FlowResult:
 
 
 def _result(run: Run, move: _Wait | _End) -> FlowResult:
-    message = "\n\n".join(run.texts)
+    message, untranslated = "\n\n".join(run.texts), sorted(run.untranslated)
     if isinstance(move, _Wait):
-        return FlowResult(status="waiting", message=message, parts=run.parts, state=run.state)
+        return FlowResult(
+            status="waiting", message=message, parts=run.parts, state=run.state, untranslated=untranslated
+        )
     if not message and not run.parts and move.action is None:
         message = run.text(messages.DONE if move.outcome == "completed" else messages.SORRY)
     outermost = run.state.parents[0] if run.state.parents else run.state
@@ -321,4 +323,5 @@ def _result(run: Run, move: _Wait | _End) -> FlowResult:
         action=move.action,
         reason=move.reason,
         slots=outermost.slots,
+        untranslated=untranslated,
     )

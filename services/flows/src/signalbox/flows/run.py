@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from signalbox.common.template_values import context_values, local_date
-from signalbox.common.templates import TemplateError
+from signalbox.common.templates import TemplateError, is_foreign, localized
 from signalbox.common.web import Emit
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.query import Choice, ChoicesPart, Part
@@ -51,6 +51,8 @@ class Run:
     """What the flow did before, when it is run again after a correction."""
     visits: Counter[tuple[str, str]] = field(default_factory=Counter)
     steps_left: int = 200
+    untranslated: set[str] = field(default_factory=set)
+    """Languages in which texts were said that the workflow does not have in the turn's."""
 
     @property
     def flow(self) -> CompiledFlow:
@@ -135,8 +137,13 @@ class Run:
     def say(self, text: LocalizedText) -> None:
         """Add a text to the reply. Raises StepFailed."""
         rendered = self.text(text)
-        if rendered:
-            self.texts.append(rendered)
+        if not rendered:
+            return
+        self.texts.append(rendered)
+        context = self.request.context
+        template, tag = localized(text, context.language, self.book.default_language, context.turn_id)
+        if tag != context.language and is_foreign(template, tag, context.language):
+            self.untranslated.add(tag)
 
     def show(self, parts: list[dict[str, Any]]) -> None:
         """Add rich parts to the reply, given as templates.

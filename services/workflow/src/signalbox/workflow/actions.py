@@ -14,7 +14,7 @@ from signalbox.contracts.query import QueryStatus
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.snapshot import WorkflowSnapshot
-from signalbox.workflow.texts import builtin_text
+from signalbox.workflow.texts import builtin
 
 _SESSION_STATUS: dict[str, SessionStatus] = {"handoff": "transferred", "close": "closed"}
 _QUERY_STATUS: dict[str, QueryStatus] = {"handoff": "handoff", "close": "closed"}
@@ -41,8 +41,9 @@ class Actions:
         context: CallContext,
         parameters: dict[str, Any],
         said: str = "",
+        untranslated: set[str] | None = None,
     ) -> ActionOutcome:
-        """Take an action; ``said`` is what the reply already holds.
+        """Take an action; ``said`` is what the reply already holds, ``untranslated`` what ``render`` adds to.
 
         Raises:
             NotFound: the snapshot has no such action.
@@ -51,7 +52,7 @@ class Actions:
         if action is None:
             raise NotFound(f"The workflow has no action '{action_id}'.")
         values = snapshot.values(context, parameters=parameters)
-        message = self._message(snapshot, action, context, values)
+        message = self._message(snapshot, action, context, values, untranslated)
         profile = None
         if action.profile:
             updates = snapshot.templates.render_value(action.profile, values)
@@ -65,17 +66,19 @@ class Actions:
         )
 
     def _message(
-        self, snapshot: WorkflowSnapshot, action: Action, context: CallContext, values: dict[str, Any]
+        self,
+        snapshot: WorkflowSnapshot,
+        action: Action,
+        context: CallContext,
+        values: dict[str, Any],
+        untranslated: set[str] | None,
     ) -> str:
         if action.silent:
             return ""
-        if action.reply is not None:
-            return snapshot.render(action.reply, context.language, context.turn_id, values)
-        if action.type == "handoff":
-            return builtin_text("handoff", context.language)
-        if action.type == "close":
-            return builtin_text("closed", context.language)
-        return ""
+        reply = action.reply or (builtin(action.type) if action.type in {"handoff", "close"} else None)
+        if reply is None:
+            return ""
+        return snapshot.render(reply, context.language, context.turn_id, values, untranslated)
 
     def _webhooks(
         self, snapshot: WorkflowSnapshot, action: Action, context: CallContext, values: dict[str, Any]

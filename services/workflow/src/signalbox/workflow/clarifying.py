@@ -12,7 +12,7 @@ from signalbox.workflow.execution import Outcome, Work, render
 from signalbox.workflow.matching import Candidate
 from signalbox.workflow.records import Option, Question
 from signalbox.workflow.snapshot import WorkflowSnapshot
-from signalbox.workflow.texts import builtin_text
+from signalbox.workflow.texts import builtin
 
 _NEITHER = frozenset(
     {
@@ -66,10 +66,7 @@ def picked(question: Question, message: str) -> Option | Literal["neither"] | No
 async def ask(question: Question, work: Work) -> Outcome:
     """Put the question: in words with numbers, and as choices."""
     policy = work.snapshot.config.policies.disambiguation
-    if policy.prompt is not None:
-        prompt = render(work, policy.prompt)
-    else:
-        prompt = builtin_text("this_one" if len(question.options) == 1 else "which", work.context.language)
+    prompt = render(work, policy.prompt or builtin("this_one" if len(question.options) == 1 else "which"))
     listed = [f"{number}. {option.label}" for number, option in enumerate(question.options, 1)]
     text = "\n".join([prompt, *listed])
     await work.emit(TextEvent(data=TextData(delta=text)))

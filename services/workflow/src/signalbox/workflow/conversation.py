@@ -12,7 +12,7 @@ from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Executor, Outcome, Work
 from signalbox.workflow.listening import digest_of, flows_of
 from signalbox.workflow.records import Session, SessionState
-from signalbox.workflow.texts import Name, builtin_text
+from signalbox.workflow.texts import Name, builtin
 
 
 @record
@@ -94,9 +94,8 @@ class Conversation:
         if declared is not None and declared.label is not None:
             label, _ = localized(declared.label, context.language, snapshot.config.default_language, "")
             values["flow"] = snapshot.templates.render_text(label, values)
-        if own is not None:
-            return snapshot.render(own, context.language, context.turn_id, values).strip()
-        return snapshot.templates.render_text(builtin_text(name, context.language), values)
+        said = own or builtin(name)
+        return snapshot.render(said, context.language, context.turn_id, values, work.untranslated).strip()
 
 
 async def _said(outcome: Outcome, text: str, work: Work) -> Outcome:

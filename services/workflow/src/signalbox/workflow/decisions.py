@@ -12,7 +12,7 @@ from signalbox.workflow.clarifying import picked, question_about
 from signalbox.workflow.matching import Decided, Guess, Incoming, Matcher
 from signalbox.workflow.records import Question, Session
 from signalbox.workflow.snapshot import WorkflowSnapshot
-from signalbox.workflow.texts import builtin_text
+from signalbox.workflow.texts import builtin
 
 
 @record
@@ -127,14 +127,14 @@ def follow(decided: Decided, route: Route) -> Plan:
 
 
 def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
-    language, policies = incoming.context.language, incoming.snapshot.config.policies
+    policies = incoming.snapshot.config.policies
     policy = policies.fallback
     if policy.action is not None and session.state.fallbacks + 1 >= policy.after:
         route = Route(action=policy.action)
     elif policy.skill is not None and decided.failure is None:
         route = Route(skill=policy.skill)
     elif decided.failure is not None:
-        route = _last_word(policies.degradation, language)
+        route = _last_word(policies.degradation)
         return Plan(
             decided,
             target_of(route),
@@ -144,14 +144,14 @@ def _fall_back(incoming: Incoming, session: Session, decided: Decided) -> Plan:
             reason=decided.failure,
         )
     else:
-        route = Route(reply=policy.reply or builtin_text("fallback", language))
+        route = Route(reply=policy.reply or builtin("fallback"))
     return Plan(decided, target_of(route), route=route, fell_back=True)
 
 
-def _last_word(policy: Degradation, language: str) -> Route:
+def _last_word(policy: Degradation) -> Route:
     if policy.action is not None:
         return Route(action=policy.action)
-    return Route(reply=policy.reply or builtin_text("model_unavailable", language))
+    return Route(reply=policy.reply or builtin("model_unavailable"))
 
 
 def target_of(route: Route) -> RouteTarget:

@@ -47,7 +47,7 @@ from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.snapshot import WorkflowSnapshot
-from signalbox.workflow.texts import builtin_text
+from signalbox.workflow.texts import builtin
 
 _LOG = logging.getLogger(__name__)
 
@@ -85,6 +85,8 @@ class Work:
     parameters: dict[str, Any] = field(default_factory=dict)
     usage: list[UsageData] = field(default_factory=list)
     """What models were paid for so far, also for work that failed in the end."""
+    untranslated: set[str] = field(default_factory=set)
+    """Languages in which texts were said that the workflow does not have in the turn's."""
 
 
 @record
@@ -185,7 +187,9 @@ class Executor:
         return Outcome(text)
 
     async def _act(self, work: Work, action_id: str, said: str = "") -> Outcome:
-        outcome = self._actions.take(work.snapshot, action_id, work.context, work.parameters, said)
+        outcome = self._actions.take(
+            work.snapshot, action_id, work.context, work.parameters, said, work.untranslated
+        )
         text = outcome.message.removeprefix(said).lstrip("\n") if said else outcome.message
         if text:
             await work.emit(TextEvent(data=TextData(delta=f"\n\n{text}" if said else text)))
@@ -240,8 +244,7 @@ class Executor:
     async def _exhausted(self, work: Work, reason: str) -> Outcome:
         """What is left to say, and to do, where a skill needs a model and none may be asked."""
         policy = work.snapshot.config.policies.degradation
-        language = work.context.language
-        text = render(work, policy.reply) if policy.reply else builtin_text("model_unavailable", language)
+        text = render(work, policy.reply or builtin("model_unavailable"))
         await work.emit(TextEvent(data=TextData(delta=text)))
         return await self._with_action(work, Outcome(text, "degraded", reason=reason), policy.action)
 
@@ -270,7 +273,7 @@ class Executor:
         await work.emit(_tool_result(call_id, tool, reply))
         if not reply.ok:
             code = reply.error.code if reply.error else "tool_failed"
-            text = builtin_text("failed", work.context.language)
+            text = render(work, builtin("failed"))
             await work.emit(TextEvent(data=TextData(delta=text)))
             return Outcome(text, "error", reason=code)
         text = _shown(reply.output) if route.reply is None else render(work, route.reply, result=reply.output)
@@ -282,13 +285,13 @@ def render(work: Work, text: LocalizedText, **more: Any) -> str:
     """A text of the config in the turn's language, its variation chosen by the turn."""
     context = work.context
     values = work.snapshot.values(context, parameters=work.parameters, **more)
-    return work.snapshot.render(text, context.language, context.turn_id, values)
+    return work.snapshot.render(text, context.language, context.turn_id, values, work.untranslated)
 
 
 async def _failed(work: Work, error: SignalboxError) -> Outcome:
     """The outcome of work that could not be done: a sentence for the user, a code for the operator."""
     policy = work.snapshot.config.policies.degradation
-    text = render(work, policy.reply) if policy.reply else builtin_text("failed", work.context.language)
+    text = render(work, policy.reply or builtin("failed"))
     await work.emit(TextEvent(data=TextData(delta=text)))
     return Outcome(text, "error", reason=error.problem().code, usage=work.usage)
 
@@ -333,6 +336,7 @@ async def _drain(
                     work.usage.append(event.data)
                 await work.emit(event)
             case FlowResultFrame(result=flow_result):
+                work.untranslated.update(flow_result.untranslated)
                 return flow_result
             case SkillResultFrame(result=skill_result):
                 return skill_result

@@ -10,7 +10,7 @@ from typing import Any
 
 from signalbox.common.rules import RuleEngine
 from signalbox.common.template_values import context_values, effective_variables
-from signalbox.common.templates import Templates, localized
+from signalbox.common.templates import Templates, is_foreign, localized
 from signalbox.common.validation import load_snapshot
 from signalbox.contracts.admin import Artefact, SnapshotDocument
 from signalbox.contracts.base import LocalizedText
@@ -90,9 +90,21 @@ class WorkflowSnapshot:
             **more,
         }
 
-    def render(self, text: LocalizedText, language: str, seed: str, values: dict[str, Any]) -> str:
-        """A text of the config in a language, its variation chosen by ``seed``."""
-        template, _ = localized(text, language, self.config.default_language, seed)
+    def render(
+        self,
+        text: LocalizedText,
+        language: str,
+        seed: str,
+        values: dict[str, Any],
+        untranslated: set[str] | None = None,
+    ) -> str:
+        """A text of the config in a language, its variation chosen by ``seed``.
+
+        Where it is not there in that language, the one that it is said in joins ``untranslated``.
+        """
+        template, tag = localized(text, language, self.config.default_language, seed)
+        if untranslated is not None and tag != language and is_foreign(template, tag, language):
+            untranslated.add(tag)
         return self.templates.render_text(template, values)
 
     def asks_models(self, skill: str) -> bool:

@@ -2,10 +2,10 @@
 
 from typing import Literal
 
-from signalbox.common.templates import localized
+from signalbox.contracts.base import LocalizedText
 
 Name = Literal[
-    "failed", "fallback", "model_unavailable", "handoff", "closed", "which", "this_one", "resume", "left"
+    "failed", "fallback", "model_unavailable", "handoff", "close", "which", "this_one", "resume", "left"
 ]
 
 _TEXTS: dict[Name, dict[str, str | list[str]]] = {
@@ -32,11 +32,10 @@ _TEXTS: dict[Name, dict[str, str | list[str]]] = {
         "en": "I leave {{ flow if flow else 'what we had begun' }} for now; ask again when you want to go on.",
         "zh": "{{ flow if flow else '刚才的事' }}先放一放，需要时请再告诉我。",
     },
-    "closed": {"en": "Goodbye!", "zh": "再见!"},
+    "close": {"en": "Goodbye!", "zh": "再见!"},
 }
 
 
-def builtin_text(name: Name, language: str) -> str:
-    """A built-in text in a language, or in English."""
-    text, _ = localized({**_TEXTS[name]}, language, "en", "")
-    return text
+def builtin(name: Name) -> LocalizedText:
+    """A built-in text, in each language that there is."""
+    return {**_TEXTS[name]}

@@ -344,7 +344,11 @@ class TurnRunner:
             return None
         context = start.context
         greeting = start.snapshot.render(
-            config.greeting, context.language, context.turn_id, start.snapshot.values(context)
+            config.greeting,
+            context.language,
+            context.turn_id,
+            start.snapshot.values(context),
+            start.untranslated,
         )
         await log.emit(TextEvent(data=TextData(delta=f"{greeting}\n\n")))
         return greeting
@@ -379,6 +383,7 @@ class TurnRunner:
             allowance=incoming.allowance,
             emit=log.emit,
             parameters=plan.decided.parameters,
+            untranslated=start.untranslated,
         )
         return await self._conversation.carry_out(plan, start.session, work)
 

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import field, replace
 from decimal import Decimal
 
 from signalbox.common.ids import now_ms
@@ -59,6 +59,8 @@ class TurnStart:
     started: float
     allowance: Allowance = UNLIMITED
     """Whether the turn may ask a model."""
+    untranslated: set[str] = field(default_factory=set)
+    """Languages in which texts were said that the workflow does not have in the turn's."""
 
 
 def turn_reply(
@@ -83,6 +85,7 @@ def turn_reply(
             cached=decided.cached,
         ),
         language=start.context.language,
+        untranslated=sorted(start.untranslated),
         trace_id=current_trace_id(),
     )
 

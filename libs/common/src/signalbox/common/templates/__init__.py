@@ -8,6 +8,6 @@ or blocks, and nothing that accumulates across iterations.
 from signalbox.common.templates.budget import Limits
 from signalbox.common.templates.engine import Templates
 from signalbox.common.templates.errors import TemplateError
-from signalbox.common.templates.localized import language_chain, localized
+from signalbox.common.templates.localized import has_words, is_foreign, language_chain, localized
 
-__all__ = ["Limits", "TemplateError", "Templates", "language_chain", "localized"]
+__all__ = ["Limits", "TemplateError", "Templates", "has_words", "is_foreign", "language_chain", "localized"]

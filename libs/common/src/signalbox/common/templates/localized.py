@@ -1,9 +1,12 @@
 """Which of several texts is said: by language, then by variation."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 from signalbox.contracts.base import LocalizedText
+
+_TEMPLATE_SYNTAX = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
 def language_chain(language: str) -> list[str]:
@@ -28,6 +31,16 @@ def localized(text: LocalizedText, language: str, default_language: str, seed: s
         return "", default_language
     chosen = text[tag]
     return (chosen if isinstance(chosen, str) else _variation(chosen, seed)), tag
+
+
+def has_words(template: str) -> bool:
+    """Whether a template has words of its own, in some language."""
+    return any(map(str.isalpha, _TEMPLATE_SYNTAX.sub("", template)))
+
+
+def is_foreign(template: str, tag: str, language: str) -> bool:
+    """Whether a template, which is in ``tag``, says something in another language than the one asked for."""
+    return tag.lower().split("-")[0] != language.lower().split("-")[0] and has_words(template)
 
 
 def _choose(text: Mapping[str, str | list[str]], language: str, default_language: str) -> str | None:

@@ -1,13 +1,10 @@
 """Languages: texts that are missing in one of the workflow's languages."""
 
-import re
 from collections.abc import Iterator
 
-from signalbox.common.templates import language_chain
+from signalbox.common.templates import has_words, language_chain
 from signalbox.common.validation.report import Finding
 from signalbox.common.validation.submission import Submission, Text
-
-_TEMPLATE_SYNTAX = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 
 
 def warn_about_translations(submission: Submission) -> Iterator[Finding]:
@@ -33,5 +30,4 @@ def _covered(text: Text, language: str, languages: list[str]) -> bool:
 
 
 def _has_words(text: Text) -> bool:
-    words = "".join(_TEMPLATE_SYNTAX.sub("", string) for _, string in text.strings())
-    return any(character.isalpha() for character in words)
+    return any(has_words(string) for _, string in text.strings())
