@@ -1,5 +1,9 @@
 """Examples: an intent that nothing but its examples describes is found, and what is about something else is not."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,10 +49,15 @@ DOCUMENT: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def library(admin_client: PublicApi) -> dict[str, str]:
+def published(admin_client: PublicApi) -> dict[str, str]:
     name = new_session("library")
-    publish(admin_client, {**DOCUMENT, "workflow_id": name})
-    return {"workflow_id": name}
+    published: Any = publish(admin_client, {**DOCUMENT, "workflow_id": name})
+    return {"workflow_id": name, "config_hash": published["snapshot"]["config_hash"]}
+
+
+@pytest.fixture
+def library(published: dict[str, str]) -> dict[str, str]:
+    return {"workflow_id": published["workflow_id"]}
 
 
 @pytest.mark.parametrize(
@@ -80,3 +89,19 @@ def test_what_is_about_something_else_is_not_decided_by_examples(
     client: PublicApi, library: dict[str, str], message: str
 ) -> None:
     assert client.query(message, **library)["decision"]["stage"] != "example"
+
+
+def test_the_report_that_evaluate_prints_is_kept_with_the_snapshot(
+    admin_client: PublicApi, published: dict[str, str], tmp_path: Path
+) -> None:
+    shown = admin_client.call("GET", f"/admin/api/v1/snapshots/{published['config_hash']}")
+    kept = shown["reports"]["examples-report"]["examples"]
+    file = tmp_path / "workflow.json"
+    file.write_text(json.dumps({**DOCUMENT, "workflow_id": published["workflow_id"]}))
+    command = [sys.executable, "-m", "signalbox.common.cli", "intents", "evaluate", "--json", str(file)]
+    printed = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    assert (kept["intents"], kept["examples"]) == (2, 12)
+    timed = {"seconds", "memory_bytes"}
+    assert {k: v for k, v in kept.items() if k not in timed} == {
+        k: v for k, v in printed.items() if k not in timed
+    }

@@ -31,6 +31,8 @@ class SnapshotDetail(SnapshotView):
     """A stored snapshot with its document."""
 
     document: dict[str, Any]
+    reports: dict[str, Any] = {}
+    """What its build found out, by name: ``examples-report`` says how well intents are told apart by their examples."""
 
 
 class ReleaseView(WireModel):

@@ -1,5 +1,6 @@
 """What a tenant has: its workflows, snapshots and releases."""
 
+import base64
 from typing import Any
 
 import orjson
@@ -20,6 +21,9 @@ from signalbox.contracts.admin import (
     WorkflowView,
 )
 from signalbox.contracts.identity import Principal
+
+_REPORT_TYPE = "application/json"
+"""Of the artefacts of a build that people read; the others are for Workflow."""
 
 
 class Catalogue:
@@ -56,7 +60,7 @@ class Catalogue:
         )
 
     async def snapshot(self, principal: Principal, config_hash: str) -> SnapshotDetail:
-        """A snapshot with its document.
+        """A snapshot with its document and the reports of its build.
 
         Raises:
             SnapshotNotFound: the principal has no such snapshot.
@@ -65,7 +69,12 @@ class Catalogue:
         if stored is None or not principal.may_use(stored.snapshot.workflow_id):
             raise SnapshotNotFound(config_hash)
         document: dict[str, Any] = orjson.loads(stored.document)
-        return SnapshotDetail(document=document, **dict(stored.snapshot.view()))
+        reports = {
+            artefact.name: orjson.loads(base64.b64decode(artefact.data_base64))
+            for artefact in stored.artefacts
+            if artefact.media_type == _REPORT_TYPE
+        }
+        return SnapshotDetail(document=document, reports=reports, **dict(stored.snapshot.view()))
 
     async def releases(
         self, principal: Principal, workflow_id: str | None, after: str | None, limit: int
