@@ -31,6 +31,10 @@ class Planted(NamedTuple):
     response_id: str
     limit_name: str
     budget_name: str
+    task_id: str
+    batch_id: str
+    schedule_id: str
+    webhook_id: str
     tenant: str
 
     def fill(self, path: str) -> str:
@@ -42,7 +46,7 @@ class Planted(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def planted(client: PublicApi, admin_client: PublicApi) -> Planted:
+def planted(client: PublicApi, admin_client: PublicApi, system: RunningSystem) -> Planted:
     session, workflow_id = new_session(), new_session("wf")
     document = {
         "workflow_id": workflow_id,
@@ -55,6 +59,20 @@ def planted(client: PublicApi, admin_client: PublicApi) -> Planted:
     response = client.call("POST", "/llm/v1/responses", json={"model": "fake-model", "input": MARK})
     for kind, rule in ROOMY.items():
         admin_client.call("PUT", f"/llm/v1/{kind}s/{MARK}", json=rule)
+    later = {"message": f"hello, {MARK}", "session_id": new_session()}
+    hook = {"url": f"{system.backend.url}/hook/{new_session()}"}
+    task = client.call("POST", "/api/v1/query/async", json={**later, "webhook": hook})
+    batch = client.call(
+        "POST", "/api/v1/query/batch", json={"items": [{**later, "session_id": new_session()}]}
+    )
+    schedule = client.call(
+        "POST", "/api/v1/schedules", json={"name": MARK, "cron": "0 8 1 1 *", "message": f"hello, {MARK}"}
+    )
+
+    def webhook_id() -> str | None:
+        found = admin_client.call("GET", "/api/v1/webhooks", params={"limit": 100})["items"]
+        return next((one["webhook_id"] for one in found if one["url"] == hook["url"]), None)
+
     return Planted(
         session,
         turn["turn_id"],
@@ -64,6 +82,10 @@ def planted(client: PublicApi, admin_client: PublicApi) -> Planted:
         response["id"],
         MARK,
         MARK,
+        task["task_id"],
+        batch["batch_id"],
+        schedule["schedule_id"],
+        eventually(webhook_id, "the task's webhook is there", 20.0),
         TENANTS[0],
     )
 
@@ -92,6 +114,12 @@ def body_of(path: str, planted: Planted) -> Any:
     bodies: dict[str, Any] = {
         "/api/v1/query": {"message": "what did I say?", "session_id": planted.session_id},
         "/api/v1/query/stream": {"message": "what did I say?", "session_id": planted.session_id},
+        "/api/v1/query/async": {"message": "what did I say?", "session_id": planted.session_id},
+        "/api/v1/query/batch": {
+            "items": [{"message": "what did I say?", "session_id": planted.session_id}],
+        },
+        "/api/v1/schedules": {"name": "theirs", "cron": "0 8 1 1 *", "message": "what did I say?"},
+        "/api/v1/schedules/{schedule_id}": {"name": "theirs", "cron": "0 8 1 1 *", "message": "no"},
         "/api/v1/turn/{turn_id}/feedback": {"thumb": "down"},
         "/llm/v1/chat/completions": {
             "model": "fake-model",
@@ -112,6 +140,11 @@ def body_of(path: str, planted: Planted) -> Any:
         "/llm/v1/limits/{limit_name}": {"of": "user", "requests": 2_000_000},
         "/llm/v1/budgets/{budget_name}": {**ROOMY["budget"], "amount": "2000000"},
         "/internal/v1/tools/call": {"context": context_of(planted), "tool": "t", "idempotency_key": "k"},
+        "/internal/v1/flows/read": {
+            "context": context_of(planted),
+            "state": {"flow": "f", "step": 0},
+            "message": "x",
+        },
         "/internal/v1/flows/run": {"context": context_of(planted), "flow": "f", "message": "x"},
         "/internal/v1/skills/run": {
             "context": context_of(planted),
@@ -138,7 +171,12 @@ def described(system: RunningSystem) -> Iterator[tuple[str, str, str, str, dict[
                 yield service, base, method.upper(), path, operation
 
 
-COMMITS_OF_ITS_OWN = {"/api/v1/query", "/api/v1/query/stream"}
+COMMITS_OF_ITS_OWN = {
+    "/api/v1/query",
+    "/api/v1/query/stream",
+    "/api/v1/query/async",
+    "/api/v1/query/batch",
+}
 """The same session id is another session for another tenant: the answer is fresh."""
 
 RULES = {"/llm/v1/limits/{limit_name}", "/llm/v1/budgets/{budget_name}"}
