@@ -33,8 +33,8 @@ class QuerySocket:
         query = {"message": message, "session_id": session, **more}
         self.send(type="query", ref=ref, query=query, **envelope)
 
-    def read(self, ref: str) -> dict[str, Any]:
-        """The next message for a ``ref``."""
+    def read(self, ref: str | None) -> dict[str, Any]:
+        """The next message for a ``ref``, or the next one without."""
         for held in self._held:
             if held.get("ref") == ref:
                 self._held.remove(held)
