@@ -83,7 +83,7 @@ def test_one_process_ends_in_time_with_a_stream_open(tmp_path: Path, number: sig
                 last = list(frames)[-1]
             api.close()
     assert took < ENDS_S
-    assert (last.type, last.data["code"]) == ("error", "turn_cancelled")
+    assert (last.type, last.data["code"]) == ("error", "shutting_down")
 
 
 def test_make_run_ends_everything_that_it_started(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
 from signalbox.workflow.execution import Outcome, Work
 from signalbox.workflow.matching import History, Incoming
+from signalbox.workflow.pinning import may_move
 from signalbox.workflow.ports import SessionStore
 from signalbox.workflow.records import Session, TurnRecord
 from signalbox.workflow.running import TurnStop
@@ -254,13 +255,7 @@ class TurnRunner:
         ):
             raise SessionNotFound(request.session_id)
         release = self._release_for(given, stored)
-        pinned = stored is not None and stored.state.flow is not None and stored.expires_at > now
-        config_hash = (
-            stored.config_hash
-            if pinned and stored is not None and stored.config_hash
-            else release.config_hash
-        )
-        snapshot = await self._snapshots.get(principal.tenant, config_hash)
+        snapshot = await self._snapshot_for(stored, release, now)
         ttl_ms = snapshot.config.policies.session_ttl_seconds * 1000
         before = stored or Session(
             tenant=principal.tenant,
@@ -281,10 +276,25 @@ class TurnRunner:
             before=before,
             session=session,
             snapshot=snapshot,
-            release=release if release.config_hash == config_hash else None,
+            release=release if release.config_hash == snapshot.config_hash else None,
             context=call_context(given, session, snapshot, now),
             started=time.perf_counter(),
         )
+
+    async def _snapshot_for(
+        self, stored: Session | None, release: ReleasePointer, now: int
+    ) -> WorkflowSnapshot:
+        """What is released, or for a session with open flows, where its workflow says so, what they began with."""
+        tenant = release.tenant
+        if stored is not None and stored.state.flow is not None and stored.expires_at > now:
+            pinned = stored.config_hash
+            if pinned is not None and pinned != release.config_hash:
+                current = await self._snapshots.get(tenant, pinned)
+                if current.config.policies.snapshot == "pin":
+                    return current
+                newer = await self._snapshots.get(tenant, release.config_hash)
+                return newer if may_move(stored.state, current, newer) else current
+        return await self._snapshots.get(tenant, release.config_hash)
 
     def _release_for(self, given: TurnInput, stored: Session | None) -> ReleasePointer:
         tenant = given.principal.tenant

@@ -111,7 +111,6 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
             "spent": _spent(session.state.spent, [*outcome.usage, *plan.decided.usage]),
         }
     )
-    pinned = outcome.flow is not None and policies.snapshot == "pin"
     status = outcome.session_status
     if status == "active" and outcome.flow is not None:
         status = "waiting"
@@ -121,7 +120,7 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
         status=status,
         last_seq=session.last_seq + 1,
         message_count=session.message_count + 2,
-        config_hash=start.context.config_hash if pinned else None,
+        config_hash=start.context.config_hash if outcome.flow is not None else None,
         state=state,
         updated_at=now,
         expires_at=now + policies.session_ttl_seconds * 1000,
