@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from support.public_api import PublicApi, new_session
+from support.public_api import PublicApi, new_session, read_frames
 from support.replicas import Replicas
 from support.systems import READY_S
 from support.waiting import eventually
@@ -89,6 +89,14 @@ def test_a_caller_is_answered_in_its_time_while_postgresql_is_frozen(
         late = apis[0].problem("POST", "/api/v1/query", json=body, headers=headers)
         assert time.monotonic() - begun < 2
         assert (late.status, late.code) == (504, "deadline_exceeded")
+        body["session_id"] = new_session()
+        with apis[1].http.stream("POST", "/api/v1/query/stream", json=body, headers=headers) as response:
+            if key is None:
+                (frame,) = read_frames(response)
+                assert (frame.type, frame.data["code"]) == ("error", "deadline_exceeded")
+            else:
+                assert response.status_code == 504
+        assert time.monotonic() - begun < 3.5
     finally:
         replicas.postgres.thaw()
     assert eventually(lambda: apis[1].query("say third", session), "the session goes on", 20)

@@ -28,7 +28,7 @@ def _goes_on(state: FlowState, current: WorkflowSnapshot, newer: WorkflowSnapsho
     before, after = current.flows.get(state.flow), newer.flows.get(state.flow)
     if before is None or after is None:
         return False
-    # A confirmation is asked for as ``confirm:N``; its step is compared, and it has no slot.
-    asked = state.asked is None or ":" in state.asked or any(slot.id == state.asked for slot in after.slots)
+    # A confirmation is asked for as ``confirm:N``: it has a step, and no slot.
+    asked = {slot.id for slot in before.slots if slot.id == state.asked}
     here = slice(state.step, state.step + 1)
-    return asked and before.steps[here] == after.steps[here]
+    return asked <= {slot.id for slot in after.slots} and before.steps[here] == after.steps[here]

@@ -14,14 +14,11 @@ from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.workflow.errors import UnknownTimezone
 from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.idempotency import Claim, Idempotency
-from signalbox.workflow.running import RunningTurns, TurnStop
+from signalbox.workflow.running import LATE_S, RunningTurns, TurnStop
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.turn import TurnRunner
 from signalbox.workflow.turn_log import TurnLog
 from signalbox.workflow.turn_state import TurnInput
-
-_GRACE_S = 0.5
-"""How much later than its time a caller is answered at the latest: a turn that ends in time may still be committing."""
 
 
 @record
@@ -61,21 +58,13 @@ class QueryService:
         """
         _check_timezone(request)
         deadline = current_deadline()
-        claim: Claim | None = None
-        turn_id = None
-        if idempotency_key is not None:
-            try:
-                async with asyncio.timeout(deadline.remaining() + _GRACE_S):
-                    found = await self._idempotency.claim(principal, request, idempotency_key)
-            except TimeoutError:
-                raise _late(None) from None
-            if isinstance(found, QueryReply):
-                return found
-            claim, turn_id = found, found.turn_id
-        given = _input(principal, request, turn_id or new_id("turn"), claim)
+        claim = await self._claim(principal, request, idempotency_key)
+        if isinstance(claim, QueryReply):
+            return claim
+        given = _input(principal, request, claim)
         started = self._begin(given, TurnLog(principal.tenant, given.turn_id), claim)
         # The turn outlives a caller that leaves, and what it waits for may be later than the caller's time.
-        await asyncio.wait((started.task,), timeout=deadline.remaining() + _GRACE_S)
+        await asyncio.wait((started.task,), timeout=deadline.remaining() + LATE_S)
         if not started.task.done():
             self._running.cancel(principal.tenant, given.turn_id)
             raise _late(given.turn_id)
@@ -90,13 +79,10 @@ class QueryService:
             SignalboxError: the turn was not started.
         """
         _check_timezone(request)
-        claim: Claim | None = None
-        if idempotency_key is not None:
-            found = await self._idempotency.claim(principal, request, idempotency_key)
-            if isinstance(found, QueryReply):
-                return found
-            claim = found
-        given = _input(principal, request, claim.turn_id if claim else new_id("turn"), claim)
+        claim = await self._claim(principal, request, idempotency_key)
+        if isinstance(claim, QueryReply):
+            return claim
+        given = _input(principal, request, claim)
         return self._begin(given, await self._events.open(given), claim)
 
     async def follow(self, tenant: str, started: StartedTurn) -> AsyncGenerator[tuple[int, bytes], None]:
@@ -116,6 +102,17 @@ class QueryService:
         """The client of a stream has gone: the workflow's policy says whether its turn goes on."""
         if started.log.cancel_when_left:
             self._running.cancel(tenant, started.turn_id)
+
+    async def _claim(
+        self, principal: Principal, request: QueryRequest, key: str | None
+    ) -> Claim | QueryReply | None:
+        if key is None:
+            return None
+        try:
+            async with asyncio.timeout(current_deadline().remaining() + LATE_S):
+                return await self._idempotency.claim(principal, request, key)
+        except TimeoutError:
+            raise _late(None) from None
 
     def _begin(self, given: TurnInput, log: TurnLog, claim: Claim | None) -> StartedTurn:
         tenant, turn_id = given.principal.tenant, given.turn_id
@@ -145,10 +142,10 @@ class QueryService:
                 await self._events.beat(given.principal.tenant, given.turn_id)
 
 
-def _input(principal: Principal, request: QueryRequest, turn_id: str, claim: Claim | None) -> TurnInput:
+def _input(principal: Principal, request: QueryRequest, claim: Claim | None) -> TurnInput:
     if claim is None:
-        return TurnInput(principal, request, turn_id)
-    return TurnInput(principal, request, turn_id, claim.name, again=claim.again)
+        return TurnInput(principal, request, new_id("turn"))
+    return TurnInput(principal, request, claim.turn_id, claim.name, again=claim.again)
 
 
 def _late(turn_id: str | None) -> DeadlineExceeded:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from signalbox.common.context import current_deadline
-from signalbox.common.errors import SignalboxError, Unavailable
+from signalbox.common.errors import DeadlineExceeded, SignalboxError, Unavailable
 from signalbox.common.web.problems import problem_of
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.events import ErrorEvent
@@ -15,6 +15,8 @@ from signalbox.workflow.errors import ShuttingDown, TurnCancelled
 from signalbox.workflow.turn_log import TurnLog
 
 _LOG = logging.getLogger(__name__)
+LATE_S = 0.5
+"""How much later than its time a turn is stopped: one that ends in time may still be committing."""
 _LAST_WORDS_S = 0.7
 _UNTIL_CANCELLED_S = 0.3
 
@@ -29,12 +31,22 @@ class TurnStop:
         self._task: asyncio.Task[QueryReply] | None = None
         self._closing: asyncio.Task[None] | None = None
         self._deadline = current_deadline()
+        self._expiry: asyncio.TimerHandle | None = None
         self.may_write = False
         """Whether the turn may have begun to change something outside."""
+        self.late = False
+        """Whether it is stopped because its time is over."""
 
     def watch(self, task: "asyncio.Task[QueryReply]") -> None:
-        """The task to stop."""
+        """The task to stop, by whoever asks, and when its time is over."""
         self._task = task
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(self._deadline.remaining() + LATE_S, self._expire)
+
+    def ended(self) -> None:
+        """There is nothing to stop any more."""
+        if self._expiry is not None:
+            self._expiry.cancel()
 
     def request(self) -> bool:
         """Stop the turn unless it has ended; one that stops already is left to its clean-up."""
@@ -51,6 +63,10 @@ class TurnStop:
         """Stop the turn now: a write in flight is finished at its receiver, and nobody here waits for it."""
         if self._task is not None and not self._task.done() and not self._task.cancelling():
             self._task.cancel()
+
+    def _expire(self) -> None:
+        self.late = True
+        self.request()
 
     async def _after_the_write(self) -> None:
         await self._gate.close(self._tenant, self._turn_id, self._deadline.remaining())
@@ -105,7 +121,7 @@ class RunningTurns:
         try:
             return await run(stop)
         except asyncio.CancelledError:
-            stopped = ShuttingDown() if self._ending else TurnCancelled()
+            stopped = self._why(stop)
             await _end_with(log, stopped)
             raise stopped from None
         except SignalboxError as error:
@@ -117,8 +133,13 @@ class RunningTurns:
             await _end_with(log, hidden)
             raise hidden from error
 
+    def _why(self, stop: TurnStop) -> SignalboxError:
+        if stop.late:
+            return DeadlineExceeded("The time for this turn is over; allow more with Signalbox-Timeout-Ms.")
+        return ShuttingDown() if self._ending else TurnCancelled()
+
     def _ended(self, name: tuple[str, str], task: "asyncio.Task[QueryReply]") -> None:
-        self._stops.pop(task, None)
+        self._stops.pop(task).ended()
         if self._tasks.get(name) is task:
             del self._tasks[name]
         if not task.cancelled():

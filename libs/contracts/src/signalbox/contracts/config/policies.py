@@ -106,8 +106,8 @@ class Policies(ConfigModel):
     client_gone: Literal["finish", "cancel"] = "finish"
     """What happens to a streamed turn whose client has left."""
     snapshot: Literal["pin", "follow"] = "pin"
-    """Whether a session finishes its open flows on the snapshot that they began with. With ``follow`` it moves to a newer
-    one in mid-flow, where the flows are still there and the steps at which they wait are the same."""
+    """Whether a session finishes its open flows on the snapshot that they began with. With ``follow`` it moves to a
+    newer one in mid-flow, where the flows are still there and the steps at which they wait are the same."""
     session_ttl_seconds: int = Field(default=3600, ge=60, le=31_536_000)
     """Sliding: the first message after it starts afresh."""
     context: ContextPolicy = ContextPolicy()
