@@ -52,6 +52,29 @@ def test_another_flow_runs_first_and_the_interrupted_one_goes_on(client: PublicA
     assert client.session(session)["workflow_state"]["status"] == "waiting"
 
 
+@pytest.mark.parametrize(
+    ("opening", "aside", "asked"),
+    [
+        ("change the address of order 1045", "how far is my order", "Which order is it?"),
+        ("修改订单1045的收货地址", "下单好几天了还没消息", "请问是哪个订单"),
+    ],
+)
+def test_examples_are_heard_in_the_middle_of_a_flow(
+    client: PublicApi, opening: str, aside: str, asked: str
+) -> None:
+    session = new_session()
+    client.query(opening, session)
+    reply = client.query(f"{aside}?", session)
+    assert (reply["decision"]["stage"], reply["decision"]["intent"]) == ("example", "order_status")
+    assert reply["message"].startswith(asked)
+
+
+def test_free_text_that_is_no_question_is_the_answer(client: PublicApi) -> None:
+    session = new_session()
+    client.query("change the address of order 1045", session)
+    assert client.query("order is on its way street 5", session)["message"] == "Which town?"
+
+
 def test_the_same_wish_again_is_not_begun_twice(client: PublicApi) -> None:
     session = new_session()
     client.query("change the address of my order", session)

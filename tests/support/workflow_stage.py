@@ -22,7 +22,15 @@ from signalbox.contracts.admin import ReleasePointer, SnapshotDocument
 from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import TextData, TextEvent, UsageData
 from signalbox.contracts.identity import Principal, Scope
-from signalbox.contracts.llm import ChatChoice, ChatReply, ChatRequest, Message, ModelList
+from signalbox.contracts.llm import (
+    ChatChoice,
+    ChatReply,
+    ChatRequest,
+    FunctionCall,
+    Message,
+    ModelList,
+    ToolCall,
+)
 from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.contracts.work import (
     EventFrame,
@@ -47,6 +55,7 @@ from signalbox.workflow.execution import Executor
 from signalbox.workflow.flow_model import FlowModel
 from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.idempotency import Idempotency
+from signalbox.workflow.iterations import Iterations
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Incoming, Matcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
@@ -277,7 +286,7 @@ class ToolsStandIn(Sibling):
 
 
 class GatewayStandIn(Sibling):
-    """Stands in for the LLM Gateway; an answer is the text of the model, or None for no such role."""
+    """Stands in for the LLM Gateway; an answer is the model's message, or its text."""
 
     def __init__(self, *answers: Answer) -> None:
         super().__init__(*answers)
@@ -286,7 +295,7 @@ class GatewayStandIn(Sibling):
     async def chat(self, request: ChatRequest, principal: Principal, labels: Any) -> ChatAnswer:
         """As ``GatewayClient.chat``."""
         text = await self._next(request)
-        message = Message(role="assistant", content=text)
+        message = text if isinstance(text, Message) else Message(role="assistant", content=text)
         reply = ChatReply(id="c", model="fake", choices=[ChatChoice(message=message)])
         usage = UsageData(model="fake", input_tokens=10, output_tokens=2, cost="0.0001")
         return ChatAnswer(reply=reply, usage=usage)
@@ -321,6 +330,12 @@ def understood(
     likely = [{"intent": name, "confidence": score} for name, score in (others or {}).items()]
     answer = {"intent": intent, "confidence": confidence, "alternatives": likely, "parameters": parameters}
     return json.dumps(answer)
+
+
+def calls(function: str, **arguments: Any) -> Message:
+    """What a model answers that wants one of its functions called."""
+    call = FunctionCall(name=function, arguments=json.dumps(arguments))
+    return Message(role="assistant", tool_calls=[ToolCall(id=f"call-{function}", function=call)])
 
 
 class Stage:
@@ -359,7 +374,7 @@ class Stage:
             releases_,
             Caps(self.cache, SqlSpending(database)),
             Decider(matcher, FlowListener(flows_, matcher, FlowModel(gateway, roles))),
-            Conversation(executor),
+            Conversation(executor, Iterations(executor, gateway)),
             self.settings,
             NoOpTracer(),
             name,

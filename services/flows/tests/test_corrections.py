@@ -25,7 +25,7 @@ BOOKING: dict[str, Any] = {
         },
         {
             "id": "street", "prompt": {"en": "Which street?", "zh": "哪条街？"},
-            "label": {"en": ["street", "address"], "zh": "街道"},
+            "label": {"en": ["street", "address"], "zh": ["街道", "地址"]},
         },
         {
             "id": "pieces", "type": "integer", "prompt": {"en": "How many?", "zh": "几件？"},
@@ -110,6 +110,12 @@ async def test_an_earlier_slot_is_changed_and_the_open_question_asked_again(lang
         (["1042", "red", "1 High Street"], "actually I want blue", "colour", "blue", "pieces"),
         (TO_CONFIRM, "yes but change the address to 2 Low Road", "street", "2 Low Road", "confirm:7"),
         (TO_CONFIRM, "no, 4", "pieces", 4, "confirm:7"),
+        (TO_CONFIRM, "4", "pieces", 4, "confirm:7"),
+        (TO_CONFIRM, "it should be 4", "pieces", 4, "confirm:7"),
+        (TO_CONFIRM, "no, I want 4 not 3", "pieces", 4, "confirm:7"),
+        (TO_CONFIRM, "是4件", "pieces", 4, "confirm:7"),
+        (TO_CONFIRM, "wrong street, it is 2 Low Road", "street", "2 Low Road", "confirm:7"),
+        (["1042", "red", "长安街1号"], "地址写错了，应该是南京路2号", "street", "南京路2号", "pieces"),
         (TO_CONFIRM, "no, make it blue", "colour", "blue", "confirm:7"),
         (TO_CONFIRM, "可以，不过颜色改成蓝色", "colour", "blue", "confirm:7"),
         (["1042", "red", "长安街1号"], "不对，街道应该是南京路2号", "street", "南京路2号", "pieces"),
@@ -129,6 +135,7 @@ async def test_the_slot_that_is_meant_is_found(messages, correction, slot, value
     [
         (["1042"], "actually, blue", "colour", "blue"),
         (["1042", "red"], "actually, 12 Elm Street", "street", "actually, 12 Elm Street"),
+        (["1042", "red"], "No 1050 Elm Street", "street", "No 1050 Elm Street"),
         (["1042", "red"], "the street is 12 Elm Street", "street", "12 Elm Street"),
         (["1042", "red", "1 High Street"], "sorry, 5", "pieces", 5),
         (["1042", "red", "1 High Street"], "其实是5", "pieces", 5),
@@ -141,7 +148,9 @@ async def test_an_answer_to_the_open_question_is_no_correction(messages, answer,
     assert talk.state.slots == before | {slot: value}
 
 
-@pytest.mark.parametrize("message", ["no", "No, thanks", "no, leave it", "不对", "no, not that one"])
+@pytest.mark.parametrize(
+    "message", ["no", "No, thanks", "no, leave it", "不对", "no, not that one", "actually no"]
+)
 async def test_a_plain_no_declines(message):
     talk = await talk_until("1042", "red", "1 High Street", "3")
     assert (await talk.say(message)).reason == "declined"

@@ -65,6 +65,18 @@ async def test_a_parameter_that_is_refused_is_asked_for():
     assert (result.status, result.message) == ("waiting", "Too short.\n\nWhich order?")
 
 
+async def test_a_parameter_is_validated_when_its_turn_comes_after_a_question():
+    slots = [{"id": "name", "prompt": "Name?"}, *ORDER["slots"]]
+    flow = {
+        "id": "late",
+        "slots": slots,
+        "steps": [{"type": "ask", "slot": "name"}, {"type": "ask", "slot": "number"}],
+    }
+    talk = Talk(flow)
+    assert (await talk.say("12", number=12)).message == "Name?"
+    assert (await talk.say("Wren")).message == "Too short.\n\nWhich order?"
+
+
 async def test_an_empty_result_takes_the_other_branch():
     assert (
         await Talk(ORDER, FakeTools(look=lambda _: None)).say("1042", number=1042)

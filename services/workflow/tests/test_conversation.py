@@ -208,6 +208,16 @@ async def test_saying_it_again_makes_it_the_answer_to_a_free_question(stage):
     assert (await stage.ask("12 open street,  open")).message == "Noted."
 
 
+async def test_saying_it_again_helps_also_where_another_flow_was_begun_by_mistake(stage):
+    await opened(stage, reading=LOOSE)
+    stage.flows.answers = [flow_waits("Which account?", "refund"), flow_result("Stopped.", "cancelled")]
+    await stage.ask("12 Refund Street")
+    stage.flows.reading = FlowReading(fit="none", stops=True)
+    assert "Back to your track" in (await stage.ask("never mind")).message
+    stage.flows.reading, stage.flows.answers = LOOSE, [flow_result("Noted.")]
+    assert (await stage.ask("12 Refund Street")).message == "Noted."
+
+
 async def test_a_flow_that_may_not_be_interrupted_hears_actions_alone(stage):
     flows = [{**flow, "interruptible": False} for flow in CONFIG["flows"]]
     await opened(stage, config(flows=flows))
@@ -294,6 +304,21 @@ async def test_when_flows_cannot_be_asked_the_flow_stays_open(stage):
     reply = await stage.ask("the first")
     assert (reply.status, reply.reason) == ("error", "down")
     assert (await state_of(stage)).flow.asked == "which"
+
+
+@pytest.mark.parametrize("code", ["flow_state_invalid", "unknown_flow"])
+async def test_a_flow_that_the_snapshot_has_no_more_is_left_for_the_one_below(stage, code):
+    await opened(stage)
+    stage.flows.answers = [
+        flow_waits("Which account?", "refund"),
+        ServiceCallFailed("flows", Problem(title="t", status=409, code=code, detail="d"), {}),
+    ]
+    await stage.ask("what about my refund?")
+    stage.flows.reading = WHOLE
+    reply = await stage.ask("the usual one")
+    assert (reply.status, reply.reason) == ("error", code)
+    assert reply.message.endswith("Back to your track: Which one?")
+    assert (await state_of(stage)).flow.flow == "track"
 
 
 async def test_handing_over_and_closing_leave_no_flow_behind(stage):

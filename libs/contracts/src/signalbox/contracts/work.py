@@ -97,6 +97,8 @@ class FlowState(WireModel):
     """Writes carried out so far with their compensation, oldest first."""
     given: dict[str, Any] = {}
     """Values of slots that the flow began with."""
+    unchecked: list[str] = []
+    """Slots of these whose values were not validated yet."""
     done: list[Done] | None = None
     """What it has done so far; None where that is not known (an older release), so that it cannot run again."""
 

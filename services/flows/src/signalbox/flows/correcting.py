@@ -51,7 +51,14 @@ def run_again(run: Run, corrections: dict[str, Any]) -> None:
         if name not in _dependents(run.book.flow(outermost.flow), changed[0])
     }
     given |= overrides[0]
-    run.state = FlowState(flow=outermost.flow, step=0, slots=dict(given), given=given, done=[])
+    run.state = FlowState(
+        flow=outermost.flow,
+        step=0,
+        slots=dict(given),
+        given=given,
+        unchecked=[name for name in outermost.unchecked if name in given],
+        done=[],
+    )
     run.answer = None
     run.rerun = rerun
     fill_from_elsewhere(run)

@@ -33,7 +33,7 @@ _MEANT_ZH = r"(?:我是说|我的意思是|应该是|改成|改为|换成|换为
 
 _STRONG = re.compile(
     r"\b(?:i\s+(?:meant|mean)|meant\s+to\s+say|correction|that(?:'s|\s+is|\s+was)?\s+(?:wrong|not\s+right|a\s+typo)|"
-    r"my\s+mistake|i\s+(?:made\s+a\s+mistake|mistyped)|change\s+(?:it|that)|make\s+(?:it|that))\b"
+    r"wrong\s+\w+|my\s+mistake|i\s+(?:made\s+a\s+mistake|mistyped)|change\s+(?:it|that)|make\s+(?:it|that))\b"
     r"|不对|错了|说错|写错|打错|弄错|我是说|我的意思|改成|改为|换成|换为|更正"
 )
 """Words that nobody says who only answers."""
@@ -49,17 +49,19 @@ _NAMED = tuple(
     for pattern in (
         rf"{_LEAD}(?:change|correct|update|set|switch)\s+{_NAME}\s+(?:to|into)\s+{_VALUE}{_END}",
         rf"{_LEAD}(?:make)\s+{_NAME}\s+(?:be\s+|to\s+)?{_VALUE}{_END}",
+        rf"{_LEAD}wrong\s+{_NAME}[\s,.:;-]+(?:it(?:'s|\s+is|\s+should\s+be)\s+)?{_VALUE}{_END}",
         rf"{_LEAD}{_NAME}\s+{_IS}{_VALUE}{_NOT_OLD}{_END}",
         rf"{_LEAD_ZH}(?:把|将)(?P<name>[^改换成为]{{1,12}}?)(?:改成|改为|换成|换为|改到|设为)[:：]?{_VALUE}{_END_ZH}",
+        rf"{_LEAD_ZH}(?P<name>[^是改换为，,]{{1,12}}?)(?:写错|填错|弄错|错)了[，,\s]*(?:应该|应当)?(?:是|改成)?{_VALUE}{_END_ZH}",
         rf"{_LEAD_ZH}(?P<name>[^是改换为，,]{{1,12}}?)(?:应该|应当)?(?:是|改成|改为|换成|换为)[:：]?{_VALUE}{_END_ZH}",
     )
 )
 _REPLACED = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"{_LEAD}(?:it(?:'s|\s+is)\s+)?not\s+(?P<old>.+?)[\s,;.]+(?:but|it(?:'s|\s+is)|i\s+meant)\s+{_VALUE}{_END}",
+        rf"{_LEAD}(?:it(?:'s|\s+is)\s+)?not\s+(?P<old>.+?)[\s,;.]+(?:(?:but|it(?:'s|\s+is)|i\s+meant)\s+)?{_VALUE}{_END}",
         rf"{_LEAD}{_VALUE}\s+(?:instead\s+of|rather\s+than)\s+(?P<old>.+?){_END}",
-        rf"{_LEAD}{_VALUE}\s*,\s*not\s+(?P<old>.+?){_END}",
+        rf"{_LEAD}{_VALUE}\s*,?\s+not\s+(?P<old>.+?){_END}",
         rf"{_LEAD_ZH}不是(?P<old>.+?)[\s，,。]*(?:而是|是|应该是){_VALUE}{_END_ZH}",
         rf"{_LEAD_ZH}(?:是|应该是)?{_VALUE}[，,]\s*(?:而)?不是(?P<old>.+?){_END_ZH}",
     )
@@ -116,8 +118,11 @@ class Correction:
     """Whether ``value`` is whatever stands behind the first words, so that it may be no value at all."""
 
 
-def read_corrections(text: str) -> list[Correction]:
-    """The ways in which a message may be read as a correction, best first; none where it has no such words."""
+def read_corrections(text: str, *, unmarked: bool = False) -> list[Correction]:
+    """The ways in which a message may be read as a correction, best first; none where it has no such words.
+
+    With ``unmarked`` it need not have any: nothing but a correction gives a value where none was asked for.
+    """
     if len(text) > _LONGEST:
         return []
     said = " ".join(normalise(text).replace("’", "'").split())
@@ -128,7 +133,7 @@ def read_corrections(text: str) -> list[Correction]:
         for match in (pattern.search(said) for pattern in _NAMED)
         if match is not None and match["name"].casefold().strip() not in _PRONOUNS
     ]
-    if not strong and _WEAK.search(lowered) is None and not _replaces(said):
+    if not (unmarked or strong or _WEAK.search(lowered) is not None or _replaces(said)):
         return found
     found += [
         Correction(match["value"].strip(), None, match["old"].strip(), strong=True)

@@ -161,7 +161,6 @@ def _started(book: FlowBook, request: FlowRunRequest, tools: ToolCaller, emit: E
 
 
 def _fill(run: Run, arguments: dict[str, object]) -> None:
-    run.unchecked.clear()
     fill_from_arguments(run, arguments)
     fill_from_elsewhere(run)
 

@@ -28,7 +28,7 @@ def fill_from_arguments(run: Run, arguments: dict[str, Any]) -> None:
             value = read_slot(slot, run.request.message, run.today)
         if value is not None:
             run.state.slots[slot_id] = value
-            run.unchecked.add(slot_id)
+            run.state.unchecked.append(slot_id)
     run.state.given = dict(run.state.slots)
 
 
@@ -64,7 +64,7 @@ async def ask(run: Run, step: AskStep) -> bool:
             return _put(run, step, slot, run.request.not_understood or messages.NOT_UNDERSTOOD)
     elif value is not None and _is_unchecked(run, step.slot):
         refusal = await _refusal(run, slot, value)
-    run.unchecked.discard(step.slot)
+    run.state.unchecked = [name for name in run.state.unchecked if name != step.slot]
     if value is not None and refusal is None:
         run.state.slots[step.slot] = value
         if answer is not None or before is not None:
@@ -141,7 +141,7 @@ def _is_unchecked(run: Run, slot_id: str) -> bool:
     if again in run.recheck:
         run.recheck.discard(again)
         return True
-    return slot_id in run.unchecked
+    return slot_id in run.state.unchecked
 
 
 async def _refusal(run: Run, slot: CompiledSlot, value: Any) -> LocalizedText | None:

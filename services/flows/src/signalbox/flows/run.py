@@ -43,8 +43,6 @@ class Run:
     answer: Answer | None = None
     texts: list[str] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
-    unchecked: set[str] = field(default_factory=set)
-    """Slots of the flow that were filled from arguments and not validated yet."""
     recheck: set[tuple[str, str]] = field(default_factory=set)
     """Slots, by flow and name, whose values are validated again although they were."""
     rerun: Rerun | None = None

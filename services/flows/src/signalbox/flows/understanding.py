@@ -21,7 +21,7 @@ _FILLER = frozenset(
     for word in re.split(
         r"\s+",
         "it is its it's the my a an number no nr please thanks thank you yes ok okay that that's for of on at in and "
-        "号 是 是的 号码 编号 请 谢谢 第 个",
+        "号 是 是的 号码 编号 请 谢谢 第 个 件 只 双 张 台",
     )
 )
 _NUMBER = re.compile(r"[-+]?\d[\d,.]*")
@@ -113,7 +113,7 @@ def _from_arguments(run: Run, arguments: dict[str, Any], asked: str) -> dict[str
 
 def _from_words(run: Run, message: str, asked: str, *, weak: bool) -> tuple[dict[str, Any], bool]:
     """The correction that the words make, and whether they make nothing else; with ``weak`` one that may be both."""
-    for correction in read_corrections(message):
+    for correction in read_corrections(message, unmarked=asked.startswith("confirm:")):
         if not correction.strong and not weak:
             continue
         found = _resolved(run, correction, asked)
@@ -129,6 +129,7 @@ def _resolved(run: Run, correction: Correction, asked: str) -> tuple[str, Any] |
     answered = run.flow.slots.get(asked)
     if answered is not None and not correction.strong and _reads(run, answered, correction.value) is not None:
         return None
+    free = answered is not None and _fit(run, answered, correction.value) == "loose"
     candidates = list(_filled(run, asked))
     candidates.sort(key=lambda entry: not _mentioned(entry[0], correction.value))
     if correction.old is not None:
@@ -137,7 +138,14 @@ def _resolved(run: Run, correction: Correction, asked: str) -> tuple[str, Any] |
         if _is_text(slot) or slot.slot.type == "boolean":
             continue
         value = _reads(run, slot, correction.value)
-        if value is not None and value != current:
+        if value is None or value == current:
+            continue
+        # "No 1050, Elm Street" answers a question that takes any text, "2 days ago" is no answer to yes or no.
+        if (
+            correction.strong
+            or not (free or answered is None)
+            or _fit(run, slot, correction.value) == "exact"
+        ):
             return slot.slot.id, value
     if candidates and correction.strong and not correction.bare and _is_text(candidates[0][0]):
         return candidates[0][0].slot.id, correction.value

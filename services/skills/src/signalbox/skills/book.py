@@ -165,7 +165,9 @@ class SkillBook:
 def _agent(config: WorkflowConfig, skill: AgentSkill, tools: Mapping[str, Tool]) -> CompiledAgent:
     offered: dict[str, Tool | Subtask] = {}
     definitions: list[dict[str, Any]] = []
-    parts: list[Tool | Subtask] = [tools[name] for name in skill.tools if name in tools]
+    sources = [source.tool for source in config.knowledge if source.when == "on_demand"]
+    names = dict.fromkeys([*skill.tools, *sources])
+    parts: list[Tool | Subtask] = [tools[name] for name in names if name in tools]
     parts += skill.subtasks
     for part in parts:
         name = _function_name(part, offered)

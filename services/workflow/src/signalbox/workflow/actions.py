@@ -9,7 +9,7 @@ from signalbox.common.errors import NotFound
 from signalbox.common.ids import new_id
 from signalbox.common.record import record
 from signalbox.contracts.config import Action
-from signalbox.contracts.context import CallContext
+from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.query import QueryStatus
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.records import SessionStatus
@@ -31,6 +31,29 @@ class ActionOutcome:
     outbox: list[OutboxMessage] = field(default_factory=list)
 
 
+@record
+class Situation:
+    """What an action is taken in; its templates see all of it."""
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    slots: dict[str, Any] = field(default_factory=dict)
+    """Of the flow that takes the action, or that was open when it was asked for."""
+    reason: str | None = None
+    message: str = ""
+    transcript: list[ChatMessage] = field(default_factory=list)
+    """The conversation, this turn included; only for a handoff that is delivered somewhere."""
+
+    def values(self) -> dict[str, Any]:
+        """As templates see it; what a flow knows counts as a parameter where the message gave none."""
+        return {
+            "parameters": {**self.slots, **self.parameters},
+            "slots": self.slots,
+            "reason": self.reason,
+            "message": self.message,
+            "transcript": [message.model_dump() for message in self.transcript],
+        }
+
+
 class Actions:
     """Takes system actions. Nothing leaves the system here: webhooks are stored with the turn, sent later."""
 
@@ -39,7 +62,7 @@ class Actions:
         snapshot: WorkflowSnapshot,
         action_id: str,
         context: CallContext,
-        parameters: dict[str, Any],
+        situation: Situation,
         said: str = "",
         untranslated: set[str] | None = None,
     ) -> ActionOutcome:
@@ -51,7 +74,7 @@ class Actions:
         action = snapshot.actions.get(action_id)
         if action is None:
             raise NotFound(f"The workflow has no action '{action_id}'.")
-        values = snapshot.values(context, parameters=parameters)
+        values = snapshot.values(context, **situation.values())
         message = self._message(snapshot, action, context, values, untranslated)
         profile = None
         if action.profile:
@@ -96,7 +119,13 @@ class Actions:
                 "session_id": context.session_id,
                 "turn_id": context.turn_id,
                 "workflow_id": context.workflow_id,
+                "user_id": context.user_id,
+                "language": context.language,
+                "message": values["message"],
                 "parameters": values["parameters"],
+                "slots": values["slots"],
+                "reason": values["reason"],
+                **({"transcript": values["transcript"]} if action.type == "handoff" else {}),
             },
         }
         target = {

@@ -45,6 +45,7 @@ from signalbox.workflow.execution import Executor
 from signalbox.workflow.flow_model import FlowModel
 from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.idempotency import Idempotency
+from signalbox.workflow.iterations import Iterations
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.example_matcher import LateEncoder
@@ -140,7 +141,7 @@ def wire(
         follower.snapshots,
         Caps(platform.cache, SqlSpending(database)),
         Decider(matcher, listener),
-        Conversation(executor),
+        Conversation(executor, Iterations(executor, gateway)),
         settings,
         tracer,
         owner,

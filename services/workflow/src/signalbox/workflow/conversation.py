@@ -1,15 +1,19 @@
 """Carrying out a plan where flows may be open: what is interrupted waits, and goes on afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from signalbox.common.record import record
 from signalbox.common.templates import localized
 from signalbox.contracts.base import LocalizedText
+from signalbox.contracts.config import Route
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.work import FlowState
 from signalbox.workflow.clarifying import ask
 from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Executor, Outcome, Work
+from signalbox.workflow.iterations import Iterations
 from signalbox.workflow.listening import digest_of, flows_of
 from signalbox.workflow.records import Session, SessionState
 from signalbox.workflow.texts import Name, builtin
@@ -27,43 +31,62 @@ class _Behind:
 class Conversation:
     """Carries out plans."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, iterations: Iterations) -> None:
         self._executor = executor
+        self._iterations = iterations
 
     async def carry_out(self, plan: Plan, session: Session, work: Work) -> Outcome:
         """Do what a plan says, and go back to what it interrupted. A part that fails is an outcome that says so."""
         state = session.state
         open_flows = [*state.interrupted, *([state.flow] if state.flow is not None else [])]
+        work = replace(work, slots=_slots(open_flows), reason=_reason(plan), fell_back=plan.fell_back)
+        if plan.question is not None:
+            return await ask(plan.question, work)
+        if plan.resume is None and plan.route is None:
+            return Outcome("", plan.status or "success", session_status=session.status)
         if plan.resume is not None:
             behind = _Behind([flow for flow in open_flows if flow is not plan.resume])
-            outcome = await self._executor.resume(
+        else:
+            behind = _Behind(open_flows if plan.keep_flow else [], digressing=plan.keep_flow)
+        if plan.may_iterate(work.snapshot) and not behind.flows:
+            outcome = await self._iterations.carry_out(plan, work, lambda voiced: self._do(plan, voiced))
+        else:
+            outcome = await self._do(plan, work)
+        if outcome.profile is not None:
+            work = replace(work, context=work.context.model_copy(update={"profile": outcome.profile}))
+        if not behind.flows or outcome.session_status != "active":
+            return outcome
+        if outcome.flow is not None:
+            return self._interrupt(outcome, outcome.flow, behind, state, work)
+        return await self._go_back(outcome, behind, state, work)
+
+    async def _do(self, plan: Plan, work: Work) -> Outcome:
+        """What the plan itself says."""
+        if plan.resume is not None:
+            return await self._executor.resume(
                 plan.resume,
                 work,
                 corrections=plan.corrections,
                 asking=plan.asking,
                 not_understood=plan.not_understood,
             )
-        elif plan.question is not None:
-            return await ask(plan.question, work)
-        elif plan.route is None:
-            return Outcome("", plan.status or "success", session_status=session.status)
-        else:
-            behind = _Behind(open_flows if plan.keep_flow else [], digressing=plan.keep_flow)
-            outcome = await self._executor.follow(plan.route, work)
-            if plan.status is not None:
-                status = plan.status if outcome.status == "success" else outcome.status
-                outcome = replace(outcome, status=status, reason=outcome.reason or plan.reason)
-        if not behind.flows or outcome.session_status != "active":
-            return outcome
-        if outcome.flow is not None:
-            return self._interrupt(outcome, outcome.flow, behind, work)
-        return await self._go_back(outcome, behind, state, work)
+        outcome = await self._executor.follow(plan.route or Route(reply=""), work)
+        if plan.status is not None:
+            status = plan.status if outcome.status == "success" else outcome.status
+            outcome = replace(outcome, status=status, reason=outcome.reason or plan.reason)
+        return outcome
 
-    def _interrupt(self, outcome: Outcome, flow: FlowState, behind: _Behind, work: Work) -> Outcome:
+    def _interrupt(
+        self, outcome: Outcome, flow: FlowState, behind: _Behind, state: SessionState, work: Work
+    ) -> Outcome:
         """A flow is open now, the others wait: each once, and not too many of them."""
         waiting = [other for other in behind.flows if flows_of(other)[0] != flows_of(flow)[0]]
         most = work.snapshot.config.policies.repair.max_interrupted
-        return replace(outcome, interrupted=waiting[-most:] if most else [])
+        return replace(
+            outcome,
+            interrupted=waiting[-most:] if most else [],
+            digressed=_digressed(behind, state, work),
+        )
 
     async def _go_back(self, outcome: Outcome, behind: _Behind, state: SessionState, work: Work) -> Outcome:
         """Nothing is open now: ask the question of the flow that waited last."""
@@ -84,7 +107,7 @@ class Conversation:
             flow=flow,
             interrupted=behind.flows[:-1],
             digressions=digressions,
-            digressed=digest_of(work.message) if behind.digressing else None,
+            digressed=_digressed(behind, state, work),
         )
 
     def _words(self, work: Work, own: LocalizedText | None, name: Name, flow: FlowState) -> str:
@@ -96,6 +119,26 @@ class Conversation:
             values["flow"] = snapshot.templates.render_text(label, values)
         said = own or builtin(name)
         return snapshot.render(said, context.language, context.turn_id, values, work.untranslated).strip()
+
+
+def _digressed(behind: _Behind, state: SessionState, work: Work) -> str | None:
+    """What was last taken for something else than the answer to the question that waits."""
+    return digest_of(work.message) if behind.digressing else state.digressed
+
+
+def _slots(flows: Sequence[FlowState]) -> dict[str, Any]:
+    """What the flows know; the one that is open counts, then the one that it interrupted."""
+    known: dict[str, Any] = {}
+    for flow in flows:
+        for level in (*flow.parents, flow):
+            known |= level.slots
+    return known
+
+
+def _reason(plan: Plan) -> str | None:
+    if plan.fell_back:
+        return plan.decided.failure or "not_understood"
+    return plan.decided.intent.id if plan.decided.intent is not None else None
 
 
 async def _said(outcome: Outcome, text: str, work: Work) -> Outcome:

@@ -40,8 +40,17 @@ class Plan:
     """Overrides ``success``: why the answer is less than it could be."""
     reason: str | None = None
 
+    def may_iterate(self, snapshot: WorkflowSnapshot) -> bool:
+        """Whether a model may decide on further acts: after work, and where nothing fitted; a reply is the end."""
+        works = self.target.kind in {"flow", "skill", "tool"} or (
+            self.fell_back and self.target.kind == "reply"
+        )
+        return works and snapshot.iterates and not self.keep_flow and self.question is None
+
     def may_write(self, snapshot: WorkflowSnapshot) -> bool:
         """Whether carrying it out may change something outside of Signalbox."""
+        if self.may_iterate(snapshot):
+            return True
         if self.resume is not None:
             flows = [self.resume.flow, *(parent.flow for parent in self.resume.parents)]
             return any(snapshot.may_write(Route(flow=flow)) for flow in flows)

@@ -12,7 +12,7 @@ from signalbox.common.clients import FlowsClient, ServiceCallFailed, SkillsClien
 from signalbox.common.errors import SignalboxError
 from signalbox.common.record import record
 from signalbox.contracts.base import LocalizedText
-from signalbox.contracts.config import Route
+from signalbox.contracts.config import AgentSkill, Route
 from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import (
     TextData,
@@ -35,6 +35,7 @@ from signalbox.contracts.work import (
     FlowRunRequest,
     FlowState,
     Frame,
+    Passage,
     SkillResult,
     SkillResultFrame,
     SkillRunRequest,
@@ -42,9 +43,10 @@ from signalbox.contracts.work import (
     ToolCallRequest,
     WorkStatus,
 )
-from signalbox.workflow.actions import Actions
+from signalbox.workflow.actions import Actions, Situation
 from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
+from signalbox.workflow.knowledge import Knowledge, Moment, citation, cited
 from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
@@ -53,6 +55,8 @@ _LOG = logging.getLogger(__name__)
 
 Emit = Callable[[TurnEvent], Awaitable[None]]
 
+_UNFIT = frozenset({"flow_state_invalid", "unknown_flow"})
+"""Codes of Flows for a state that this snapshot cannot go on with."""
 _STATUS: dict[WorkStatus, QueryStatus] = {
     "completed": "success",
     "waiting": "waiting",
@@ -79,6 +83,8 @@ class Work:
     message: str
     history: Callable[[], Awaitable[list[ChatMessage]]]
     """Earlier messages of the epoch; read only by what shows them to a model."""
+    transcript: Callable[[], Awaitable[list[ChatMessage]]]
+    """More of them, for a person who takes over."""
     emit: Emit
     allowance: Allowance = UNLIMITED
     """Whether a model may be asked."""
@@ -87,6 +93,18 @@ class Work:
     """What models were paid for so far, also for work that failed in the end."""
     untranslated: set[str] = field(default_factory=set)
     """Languages in which texts were said that the workflow does not have in the turn's."""
+    slots: dict[str, Any] = field(default_factory=dict)
+    """Values of the flows that were open when the message came, for actions."""
+    reason: str | None = None
+    """Why an action is taken: an intent, or the code of a failure."""
+    fell_back: bool = False
+    """Whether nothing fitted the message."""
+    place: str = ""
+    """Made a part of the keys of calls, where a turn does more than one thing."""
+
+    def key(self, name: str) -> str:
+        """An idempotency key of the turn's own."""
+        return "/".join(part for part in (self.context.turn_id, self.place, name) if part)
 
 
 @record
@@ -121,6 +139,7 @@ class Executor:
         self._skills = skills
         self._tools = tools
         self._actions = actions
+        self._knowledge = Knowledge(self.observe)
 
     async def follow(self, route: Route, work: Work) -> Outcome:
         """Do what ``route`` says. A part that fails is an outcome that says so; only defects raise."""
@@ -131,6 +150,7 @@ class Executor:
                     flow=route.flow,
                     arguments=_arguments(route, work),
                     message=work.message,
+                    place=work.place,
                 )
                 return await self._run_flow(work, request)
             if route.skill is not None:
@@ -139,7 +159,7 @@ class Executor:
                 return await self._call_tool(work, route, route.tool)
             if route.action is not None:
                 return await self._act(work, route.action)
-            return await self._say(work, route)
+            return await self._known(work) or await self._say(work, route)
         except SignalboxError as error:
             return await _failed(work, error)
 
@@ -165,8 +185,12 @@ class Executor:
         try:
             return await self._run_flow(work, request)
         except SignalboxError as error:
+            outcome = await _failed(work, error)
+            if error.problem().code in _UNFIT:
+                # A newer release, where that is followed: it would fail for ever.
+                return outcome
             # The flow stays open: the user may say it again once what failed works.
-            return replace(await _failed(work, error), flow=state)
+            return replace(outcome, flow=state)
 
     async def question(self, state: FlowState, work: Work) -> FlowResult | None:
         """The open question of a flow, as it is asked again; None when Flows cannot be asked."""
@@ -186,9 +210,32 @@ class Executor:
         await work.emit(TextEvent(data=TextData(delta=text)))
         return Outcome(text)
 
-    async def _act(self, work: Work, action_id: str, said: str = "") -> Outcome:
+    async def _known(self, work: Work) -> Outcome | None:
+        """What knowledge sources have for a message that nothing fits; None where that is nothing."""
+        passages = await self._knowledge.passages(work, {"on_fallback"}) if work.fell_back else []
+        if not passages:
+            return None
+        await work.emit(TextEvent(data=TextData(delta=passages[0].text)))
+        return Outcome(passages[0].text, parts=[citation(passages[0])])
+
+    async def _act(
+        self, work: Work, action_id: str, said: str = "", ended: FlowResult | None = None
+    ) -> Outcome:
+        action = work.snapshot.actions.get(action_id)
+        transcript: list[ChatMessage] = []
+        if action is not None and action.type == "handoff" and action.webhook is not None:
+            transcript = [*await work.transcript(), ChatMessage(role="user", text=work.message)]
+            if said:
+                transcript.append(ChatMessage(role="assistant", text=said))
+        situation = Situation(
+            parameters=work.parameters,
+            slots=ended.slots if ended is not None else work.slots,
+            reason=ended.reason if ended is not None and ended.reason is not None else work.reason,
+            message=work.message,
+            transcript=transcript,
+        )
         outcome = self._actions.take(
-            work.snapshot, action_id, work.context, work.parameters, said, work.untranslated
+            work.snapshot, action_id, work.context, situation, said, work.untranslated
         )
         text = outcome.message.removeprefix(said).lstrip("\n") if said else outcome.message
         if text:
@@ -198,6 +245,7 @@ class Executor:
             outcome.status,
             profile=outcome.profile,
             session_status=outcome.session_status,
+            usage=work.usage,
             outbox=outcome.outbox,
         )
 
@@ -217,26 +265,30 @@ class Executor:
             flow=result.state if result.status == "waiting" else None,
             usage=work.usage,
         )
-        return await self._with_action(work, outcome, result.action)
+        return await self._with_action(work, outcome, result.action, result)
 
     async def _run_skill(self, work: Work, skill: str, arguments: dict[str, Any]) -> Outcome:
         if work.snapshot.asks_models(skill) and (refusal := await work.allowance.refusal()) is not None:
             return await self._exhausted(work, refusal)
+        passages: list[Passage] = []
+        if isinstance(work.snapshot.skills.get(skill), AgentSkill):
+            moments: set[Moment] = {"before_answer", "on_fallback"} if work.fell_back else {"before_answer"}
+            passages = await self._knowledge.passages(work, moments)
         request = SkillRunRequest(
             context=work.context,
             skill=skill,
-            run_id=f"{work.context.turn_id}/{skill}",
+            run_id=work.key(skill),
             arguments=arguments,
             message=work.message,
             history=await work.history(),
+            passages=passages,
         )
         async with aclosing(self._skills.run(request, work.principal)) as frames:
             result = await _drain("skills", frames, work)
         if not isinstance(result, SkillResult):
             raise WorkFailed("The Skills service ended its answer without a result.")
-        outcome = Outcome(
-            result.message, _STATUS[result.status], list(result.parts), result.reason, usage=work.usage
-        )
+        parts = [*result.parts, *cited(result.message, passages)]
+        outcome = Outcome(result.message, _STATUS[result.status], parts, result.reason, usage=work.usage)
         if result.degraded is not None and result.status in {"completed", "failed"}:
             outcome = replace(outcome, status="degraded", reason=result.degraded)
         return await self._with_action(work, outcome, result.action)
@@ -248,16 +300,33 @@ class Executor:
         await work.emit(TextEvent(data=TextData(delta=text)))
         return await self._with_action(work, Outcome(text, "degraded", reason=reason), policy.action)
 
-    async def _with_action(self, work: Work, outcome: Outcome, action: str | None) -> Outcome:
+    async def _with_action(
+        self, work: Work, outcome: Outcome, action: str | None, ended: FlowResult | None = None
+    ) -> Outcome:
         if action is None:
             return outcome
-        taken = await self._act(work, action, said=outcome.message)
+        taken = await self._act(work, action, said=outcome.message, ended=ended)
         status = outcome.status if taken.status == "success" else taken.status
         return replace(taken, status=status, parts=outcome.parts, reason=outcome.reason, usage=outcome.usage)
 
     async def _call_tool(self, work: Work, route: Route, tool: str) -> Outcome:
-        arguments = _arguments(route, work)
-        call_id = f"{work.context.turn_id}/tool"
+        reply = await self.observe(work, tool, _arguments(route, work), "tool")
+        if not reply.ok:
+            code = reply.error.code if reply.error else "tool_failed"
+            text = render(work, builtin("failed"))
+            await work.emit(TextEvent(data=TextData(delta=text)))
+            return Outcome(text, "error", reason=code, usage=work.usage)
+        text = _shown(reply.output) if route.reply is None else render(work, route.reply, result=reply.output)
+        await work.emit(TextEvent(data=TextData(delta=text)))
+        return Outcome(text, usage=work.usage)
+
+    async def observe(self, work: Work, tool: str, arguments: dict[str, Any], name: str) -> ToolCallReply:
+        """One tool call, told by two events; nothing is said to the user. ``name`` tells its key from others.
+
+        Raises:
+            SignalboxError: the tool could not be called.
+        """
+        call_id = work.key(name)
         await work.emit(ToolCallEvent(data=ToolCallData(call_id=call_id, tool=tool, arguments=arguments)))
         request = ToolCallRequest(
             context=work.context, tool=tool, arguments=arguments, idempotency_key=call_id
@@ -271,14 +340,7 @@ class Executor:
             await work.emit(ToolResultEvent(data=failed))
             raise
         await work.emit(_tool_result(call_id, tool, reply))
-        if not reply.ok:
-            code = reply.error.code if reply.error else "tool_failed"
-            text = render(work, builtin("failed"))
-            await work.emit(TextEvent(data=TextData(delta=text)))
-            return Outcome(text, "error", reason=code)
-        text = _shown(reply.output) if route.reply is None else render(work, route.reply, result=reply.output)
-        await work.emit(TextEvent(data=TextData(delta=text)))
-        return Outcome(text)
+        return reply
 
 
 def render(work: Work, text: LocalizedText, **more: Any) -> str:

@@ -61,7 +61,7 @@ class FlowModel:
         intents = shown(config.intents, likely)
         try:
             model = await self._roles.model_for(config, "match", incoming.principal)
-            if model is None:
+            if model is None or await incoming.allowance.refusal() is not None:
                 return FlowMatch(took_us=incoming.took_us())
             request = _request(
                 incoming, intents, model, _situation(incoming.snapshot, state, reading, slots), slots

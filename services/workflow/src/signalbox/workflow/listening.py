@@ -21,6 +21,7 @@ from signalbox.workflow.flow_model import FlowModel
 from signalbox.workflow.matching import Decided, Guess, Incoming, Matcher
 from signalbox.workflow.records import Session
 from signalbox.workflow.snapshot import WorkflowSnapshot
+from signalbox.workflow.texts import builtin
 
 _LOG = logging.getLogger(__name__)
 
@@ -114,18 +115,24 @@ class FlowListener:
             return await self._digress(heard, decided) or go_on
         if reading.fit == "loose":
             return go_on
-        return self._out_of_scope(heard, reading, go_on)
+        return self._out_of_scope(heard, reading, go_on, by_model=bool(found.usage))
 
-    def _out_of_scope(self, heard: _Heard, reading: FlowReading, go_on: Plan) -> Plan:
-        """A question goes to what answers questions that no intent covers; what is none was not understood."""
+    def _out_of_scope(self, heard: _Heard, reading: FlowReading, go_on: Plan, *, by_model: bool) -> Plan:
+        """A question goes to what answers questions that no intent covers; what is none was not understood.
+
+        A skill needs a model, so that one has to have answered: ``by_model``.
+        """
         policy = heard.snapshot.config.policies.fallback
-        if reading.asks and policy.skill is not None and heard.interruptible:
-            route = Route(skill=policy.skill)
+        knows = any(source.when == "on_fallback" for source in heard.snapshot.config.knowledge)
+        skill = policy.skill if by_model else None
+        context = heard.incoming.context
+        if reading.asks and (skill is not None or knows) and heard.interruptible:
+            reply = policy.reply or builtin("fallback")
+            route = Route(skill=skill) if skill is not None else Route(reply=reply)
             decided = replace(go_on.decided, stage="none")
             return Plan(decided, target_of(route), route=route, keep_flow=True, fell_back=True)
         if policy.reply is None:
             return go_on
-        context = heard.incoming.context
         text = heard.snapshot.render(
             policy.reply, context.language, context.turn_id, heard.snapshot.values(context)
         )

@@ -14,7 +14,7 @@ from signalbox.common.templates import Templates, is_foreign, localized
 from signalbox.common.validation import load_snapshot
 from signalbox.contracts.admin import Artefact, SnapshotDocument
 from signalbox.contracts.base import LocalizedText
-from signalbox.contracts.config import Action, AgentSkill, CallStep, Flow, Route, SubflowStep
+from signalbox.contracts.config import Action, AgentSkill, CallStep, Flow, Route, Skill, SubflowStep
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.workflow_config import WorkflowConfig
 from signalbox.workflow.matching.example_matcher import (
@@ -57,6 +57,21 @@ class WorkflowSnapshot:
     @cached_property
     def _agents(self) -> frozenset[str]:
         return frozenset(skill.id for skill in self.config.skills if isinstance(skill, AgentSkill))
+
+    @cached_property
+    def skills(self) -> dict[str, Skill]:
+        """Skills by id."""
+        return {skill.id: skill for skill in self.config.skills}
+
+    @cached_property
+    def iterates(self) -> bool:
+        """Whether a model decides, by the procedure, what a turn does after its first act."""
+        config = self.config
+        return (
+            config.llm.decide is not None
+            and bool(config.instructions.procedure.strip())
+            and config.policies.max_iterations > 1
+        )
 
     @cached_property
     def sensitive(self) -> dict[str, frozenset[str]]:

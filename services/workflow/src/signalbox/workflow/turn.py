@@ -60,6 +60,8 @@ from signalbox.workflow.turn_state import (
     turn_reply,
 )
 
+_TRANSCRIPT_TURNS = 200
+"""Of the conversation that a handoff's receiver is given."""
 _HEARTBEAT_S = 2.0
 _LOOK_AGAIN_S = 0.02
 _LOOK_RARELY_S = 0.25
@@ -187,7 +189,8 @@ class TurnRunner:
         begun = stop.may_write = False
         try:
             await self._announce_start(given, start, log)
-            message, history = given.request.message, self._history(start)
+            message = given.request.message
+            history = self._history(start, start.snapshot.config.policies.context.max_turns)
             incoming = Incoming.of(
                 start.snapshot, message, start.context, given.principal, history, start.allowance
             )
@@ -363,19 +366,14 @@ class TurnRunner:
         await log.emit(TextEvent(data=TextData(delta=f"{greeting}\n\n")))
         return greeting
 
-    def _history(self, start: TurnStart) -> History:
-        """Reads what was said before, once, if anything wants to know."""
+    def _history(self, start: TurnStart, most: int) -> History:
+        """Reads what was said before, ``most`` turns of it, once, if anything wants to know."""
         known: list[ChatMessage] | None = None
 
         async def read() -> list[ChatMessage]:
             nonlocal known
             if known is None:
-                policy = start.snapshot.config.policies.context
-                turns = (
-                    await self._store.recent_turns(start.session, policy.max_turns)
-                    if start.before.stored
-                    else []
-                )
+                turns = await self._store.recent_turns(start.session, most) if start.before.stored else []
                 known = chat_messages(turns)
             return known
 
@@ -391,6 +389,7 @@ class TurnRunner:
             message=given.request.message if plan.message is None else plan.message,
             history=incoming.history,
             allowance=incoming.allowance,
+            transcript=self._history(start, _TRANSCRIPT_TURNS),
             emit=log.emit,
             parameters=plan.decided.parameters,
             untranslated=start.untranslated,

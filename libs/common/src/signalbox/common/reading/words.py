@@ -17,7 +17,8 @@ _YES = _words(
 )
 _NO = _words("no n nope nah not false never don't dont negative wrong incorrect")
 _FILLER = _words(
-    "please thanks thank you it is that's thats that i want to the this so much very fine all with"
+    "please thanks thank you it is that's thats that i want to the this so much very fine all with "
+    "actually well oh hmm um"
 )
 _FIRST_WORDS = _words("yes yeah yep ok okay sure no nope")
 _YES_PHRASES = frozenset({"no problem", "why not", "go ahead", "do it", "sounds good"})

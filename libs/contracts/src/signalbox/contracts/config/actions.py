@@ -14,7 +14,8 @@ class WebhookRequest(ConfigModel):
     secret: SecretRef
     headers: dict[str, str] = {}
     payload: dict[str, Any] = {}
-    """Templates; none sends the turn's own record."""
+    """Templates over ``parameters``, ``slots``, ``reason``, ``message``, ``transcript`` (of a handoff) and ``context``;
+    none sends the ids of the turn and all of these."""
 
 
 class Action(ConfigModel):

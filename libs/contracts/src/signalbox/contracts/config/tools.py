@@ -68,5 +68,9 @@ class Knowledge(ConfigModel):
     tool: Identifier
     """A read tool that takes ``query`` and returns passages {text, title?, url?}."""
     when: Literal["on_demand", "before_answer", "on_fallback"] = "on_demand"
+    """``on_demand`` offers the tool to every agent skill. ``before_answer`` asks it before an agent skill runs,
+    ``on_fallback`` where nothing fits; skills are given the passages as data and cite them as ``[1]``, and without a
+    fallback skill the best passage is the answer."""
     arguments: dict[str, Any] = {}
+    """Besides ``query``, which is the message: templates over ``parameters``, ``context`` and ``vars``."""
     top_k: int = Field(default=4, ge=1, le=50)

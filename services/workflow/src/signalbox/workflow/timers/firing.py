@@ -25,7 +25,7 @@ from signalbox.contracts.config import Timer
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.query import MessageView, QueryReply
-from signalbox.workflow.actions import ActionOutcome, Actions
+from signalbox.workflow.actions import ActionOutcome, Actions, Situation
 from signalbox.workflow.background.ticker import Ticker
 from signalbox.workflow.errors import SessionBusy
 from signalbox.workflow.ports import SessionStore, TimerStore
@@ -158,7 +158,7 @@ class TimerFiring:
         if timer.action is None:
             return ActionOutcome(said)
         try:
-            return self._actions.take(snapshot, timer.action, context, {}, said)
+            return self._actions.take(snapshot, timer.action, context, Situation(reason="silence"), said)
         except NotFound:
             return ActionOutcome(said)
 
