@@ -1,8 +1,6 @@
 """The row of an idempotency record, for whoever writes one with what its request made."""
 
-from dataclasses import asdict
-
-from signalbox.common.storage import Statement, Write, insert_into
+from signalbox.common.storage import Statement, Write, insert_into, row_of
 from signalbox.workflow.records import IdempotencyRecord
 
 IDEMPOTENCY_COLUMNS = (
@@ -22,7 +20,7 @@ _INSERT_KEY = Statement(insert_into("workflow_idempotency", IDEMPOTENCY_COLUMNS)
 def insert_idempotency(record: IdempotencyRecord, created_at: int) -> Write:
     """The write that stores a new record, alone or with what its request made."""
     row = {
-        **asdict(record.name),
+        **row_of(record.name),
         "request_hash": record.request_hash,
         "target_id": record.target_id,
         "reply": record.reply,

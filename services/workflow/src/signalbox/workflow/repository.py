@@ -1,7 +1,7 @@
 """Sessions, turns and idempotency records in SQL; work in the background has repositories of its own."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from signalbox.common.storage import (
@@ -15,6 +15,7 @@ from signalbox.common.storage import (
     columns_of,
     insert_into,
     listed,
+    row_of,
 )
 from signalbox.workflow.background.outbox_repository import insert_outbox
 from signalbox.workflow.background.records import OutboxMessage
@@ -147,7 +148,7 @@ class SqlSessionStore:
 
     async def begin(self, before: Session, turn: TurnRecord) -> None:
         """See ``SessionStore.begin``."""
-        await self._database.write(_touch(before, turn), Write(_INSERT_TURN, asdict(turn)))
+        await self._database.write(_touch(before, turn), Write(_INSERT_TURN, row_of(turn)))
 
     async def commit(
         self,
@@ -168,7 +169,7 @@ class SqlSessionStore:
             writes = [Write(_ADVANCE_SESSION, {**_at(before), **advance}, expect=1)]
         else:
             writes = [Write(_INSERT_SESSION, row)]
-        record = asdict(turn)
+        record = row_of(turn)
         if begun:
             changed = {f"new_{name}": value for name, value in record.items()}
             name = {"in_tenant": turn.tenant, "in_turn": turn.turn_id}
@@ -192,7 +193,7 @@ class SqlSessionStore:
 
     async def fail(self, before: Session, turn: TurnRecord, *, begun: bool) -> None:
         """See ``SessionStore.fail``."""
-        record = asdict(turn)
+        record = row_of(turn)
         if begun:
             changed = {f"new_{name}": value for name, value in record.items()}
             name = {"in_tenant": turn.tenant, "in_turn": turn.turn_id}

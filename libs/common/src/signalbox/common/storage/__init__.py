@@ -18,7 +18,7 @@ from signalbox.common.storage.ports import (
     Write,
     any_of,
 )
-from signalbox.common.storage.wording import assigned, columns_of, insert_into, listed
+from signalbox.common.storage.wording import assigned, columns_of, insert_into, listed, row_of
 
 __all__ = [
     "Database",
@@ -42,4 +42,5 @@ __all__ = [
     "is_postgres",
     "listed",
     "open_database",
+    "row_of",
 ]

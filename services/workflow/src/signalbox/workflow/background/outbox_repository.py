@@ -1,9 +1,9 @@
 """The outbox in SQL."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
-from signalbox.common.storage import Database, Row, Statement, Write, columns_of, insert_into, listed
+from signalbox.common.storage import Database, Row, Statement, Write, columns_of, insert_into, listed, row_of
 from signalbox.workflow.background.records import OutboxMessage
 
 _COLUMNS = columns_of(OutboxMessage)
@@ -39,7 +39,7 @@ _LAST = "~"
 
 def insert_outbox(message: OutboxMessage) -> Write:
     """The write that stores a new message, for the transaction of what it tells about."""
-    return Write(_INSERT, asdict(message))
+    return Write(_INSERT, row_of(message))
 
 
 class SqlOutboxStore:

@@ -1,6 +1,5 @@
 """Schedules in SQL."""
 
-from dataclasses import asdict
 from typing import Any
 
 from signalbox.common.storage import (
@@ -12,6 +11,7 @@ from signalbox.common.storage import (
     columns_of,
     insert_into,
     listed,
+    row_of,
 )
 from signalbox.workflow.background.records import ScheduleRecord, TaskRecord
 from signalbox.workflow.background.task_repository import insert_task
@@ -53,7 +53,7 @@ class SqlScheduleStore:
 
     async def add(self, schedule: ScheduleRecord) -> None:
         """See ``ScheduleStore.add``."""
-        await self._database.write(Write(_INSERT, asdict(schedule)))
+        await self._database.write(Write(_INSERT, row_of(schedule)))
 
     async def schedule(self, tenant: str, schedule_id: str) -> ScheduleRecord | None:
         """See ``ScheduleStore.schedule``."""
@@ -67,7 +67,7 @@ class SqlScheduleStore:
 
     async def replace(self, schedule: ScheduleRecord) -> bool:
         """See ``ScheduleStore.replace``."""
-        changed = {f"new_{name}": value for name, value in asdict(schedule).items()}
+        changed = {f"new_{name}": value for name, value in row_of(schedule).items()}
         params = {**_name(schedule.tenant, schedule.schedule_id), **changed}
         return await self._written(Write(_REPLACE, params, expect=1))
 

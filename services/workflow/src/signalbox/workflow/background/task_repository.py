@@ -1,7 +1,6 @@
 """Async queries and batches of them, in SQL."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from signalbox.common.storage import (
@@ -13,6 +12,7 @@ from signalbox.common.storage import (
     columns_of,
     insert_into,
     listed,
+    row_of,
 )
 from signalbox.contracts.background import BatchProgress, TaskStatus
 from signalbox.workflow.background.outbox_repository import insert_outbox
@@ -114,7 +114,7 @@ _LAST = "~"
 
 def insert_task(task: TaskRecord) -> Write:
     """The write that stores a new task, for the transaction of what it belongs to."""
-    return Write(_INSERT_TASK, asdict(task))
+    return Write(_INSERT_TASK, row_of(task))
 
 
 class SqlTaskStore:
@@ -243,7 +243,7 @@ class SqlBatchStore:
         """See ``BatchStore.add``."""
         await self._database.write(
             *_remembering(idempotency, batch.created_at),
-            Write(_INSERT_BATCH, asdict(batch)),
+            Write(_INSERT_BATCH, row_of(batch)),
             *(insert_task(task) for task in tasks),
         )
 

@@ -1,8 +1,6 @@
 """The timers of sessions in SQL: one row a session."""
 
-from dataclasses import asdict
-
-from signalbox.common.storage import Database, Statement, Write, columns_of, insert_into, listed
+from signalbox.common.storage import Database, Statement, Write, columns_of, insert_into, listed, row_of
 from signalbox.workflow.records import Fired, TimerSet
 
 _COLUMNS = columns_of(TimerSet)
@@ -50,7 +48,7 @@ class SqlTimerStore:
 def write_of(change: TimerSet | Fired) -> Write:
     """The write of a turn's commit that sets timers, or keeps what fired; of two firings alike one fails."""
     if isinstance(change, TimerSet):
-        return Write(_SET, asdict(change))
+        return Write(_SET, row_of(change))
     if change.left is None:
         return Write(_END, _named(change.taken), expect=1)
     new = {f"new_{name}": getattr(change.left, name) for name in ("due_at", "plan", "revision")}
