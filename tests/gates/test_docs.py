@@ -10,7 +10,7 @@ import yaml
 from gates.markdown import ROOT, anchors, blocks, code_spans, links, pages, prose, repository_files
 from pydantic import BaseModel, TypeAdapter
 
-from signalbox.common.cli.dialogues import DialogueFile
+from signalbox.common.dialogues import DialogueFile
 from signalbox.common.importing import import_workflow
 from signalbox.common.validation import validate
 from signalbox.contracts import background, events, problem, query

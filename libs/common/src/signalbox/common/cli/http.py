@@ -18,6 +18,7 @@ class Refused(SignalboxError):
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(f"{problem.detail} [{problem.code}]", errors=problem.errors)
+        self.problem_code = problem.code
 
 
 def open_client(url: str, timeout_s: float = 60.0) -> httpx.Client:
