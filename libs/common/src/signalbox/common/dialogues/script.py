@@ -14,7 +14,10 @@ from signalbox.contracts.query import QueryStatus, Stage
 
 
 def _compiles(pattern: str) -> str:
-    re.compile(pattern)
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"it is no regular expression: {error}") from error
     return pattern
 
 
