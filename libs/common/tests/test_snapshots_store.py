@@ -45,7 +45,7 @@ def make(admin, compiler, tmp_path):
     def build(max_bytes=10_000):
         hop = AsgiServiceHop(admin.app, service="admin")
         client = AdminClient(hop, ServiceTokens(SERVICE_SECRET, "flows"), Tracing().tracer("flows"))
-        return Snapshots(client, compiler, tmp_path, max_bytes)
+        return Snapshots(client, compiler, tmp_path, max_bytes, lambda stored: len(stored.document.encode()))
 
     return build
 
@@ -173,18 +173,32 @@ async def test_the_least_recently_used_go_first_when_the_bytes_are_used_up(make,
     ]
 
 
-async def test_pinned_ones_are_never_dropped(make, admin):
-    snapshots = make(max_bytes=100)
-    pinned = [admin.store(letter * 100) for letter in "ab"]
-    snapshots.pin(pinned)
-    for ref in pinned:
+async def test_what_no_release_names_is_dropped_first_and_what_admin_waits_for_never(make, admin):
+    snapshots = make(max_bytes=300)
+    active, prepared = [admin.store(letter * 100) for letter in "ab"], admin.store("p" * 100)
+    snapshots.pin(active, [prepared])
+    for ref in (*active, prepared):
         await get(snapshots, ref)
-    for letter in "cde":
+    for letter in "cd":
         await get(snapshots, admin.store(letter * 100))
-    assert snapshots.loaded == [*pinned, admin.store("e" * 100)]
-    snapshots.pin([pinned[1]])
-    await get(snapshots, admin.store("f" * 100))
-    assert snapshots.loaded == [pinned[1], admin.store("f" * 100)]
+    # There is no room for more than one beside the prepared one: the active ones that were used longest ago went.
+    assert snapshots.loaded == [active[1], prepared, admin.store("d" * 100)]
+    await get(snapshots, active[0])
+    assert snapshots.loaded == [active[1], prepared, active[0]]
+    assert snapshots.memory == 300
+
+
+async def test_many_active_ones_stay_within_the_bound_and_are_all_served_without_admin(make, admin, compiler):
+    snapshots = make(max_bytes=1_000)
+    active = [admin.store(f"{number:0100}") for number in range(40)]
+    snapshots.pin(active)
+    for ref in active:
+        await snapshots.preload(ref)
+    assert (snapshots.memory, len(snapshots.loaded), len(compiler.compiled)) == (1_000, 10, 10)
+    admin.down = True
+    for ref in active:
+        assert await get(snapshots, ref)
+        assert snapshots.memory <= 1_000
 
 
 async def test_sizes_are_bytes_and_not_characters(make, admin):

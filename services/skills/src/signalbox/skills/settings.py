@@ -8,8 +8,9 @@ from signalbox.common.settings import CommonSettings
 class SkillsSettings(CommonSettings):
     """Common settings and those of runs."""
 
-    snapshot_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
-    """Memory for snapshots that no release names any more."""
+    snapshot_cache_bytes: int = Field(default=128 * 1024 * 1024, ge=1_048_576)
+    """Memory that published workflows may take here. Those that no release names are dropped first, then the active
+    ones that were used longest ago; they are read from disk again when somebody asks."""
     tool_result_chars: int = Field(default=24_000, ge=500)
     """Characters of one tool result that a model is shown; a longer one is cut, and says so."""
     roles_cache_seconds: float = Field(default=30.0, ge=0)

@@ -64,6 +64,7 @@ from signalbox.workflow.timers.firing import TimerFiring
 from signalbox.workflow.timers.repository import SqlTimerStore
 from signalbox.workflow.turn import TurnRunner
 from signalbox.workflow.views import SessionViews
+from signalbox.workflow.weighing import weigh
 
 _NAME: Literal["workflow"] = "workflow"
 _IDLE_S = 2.0
@@ -251,7 +252,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     encoder = None if settings.encoder_file is None else LateEncoder(settings.encoder_file)
     compiler = SnapshotCompiler(engine, settings.variables, encoder)
     follower = ConfigFollower(
-        _NAME, settings, platform, authenticator, compiler, settings.snapshot_cache_bytes
+        _NAME, settings, platform, authenticator, compiler, settings.snapshot_cache_bytes, weigh
     )
     metrics = Metrics(_NAME)
     services = wire(settings, platform, follower, metrics, authenticator.keys)

@@ -24,7 +24,9 @@ class WorkflowSettings(CommonSettings):
     """How long a turn's events can be resumed after they were sent."""
     text_merge_ms: int = Field(default=30, ge=0, le=1_000)
     """Text deltas that follow each other within this time become one event."""
-    snapshot_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
+    snapshot_cache_bytes: int = Field(default=256 * 1024 * 1024, ge=1_048_576)
+    """Memory that published workflows may take here. Those that no release names are dropped first, then the active
+    ones that were used longest ago; they are read from disk again when somebody asks."""
     rules_max_bytes: int = Field(default=64 * 1024 * 1024, ge=1_048_576)
     """Memory that the rules of one snapshot may use."""
     rules_build_timeout_s: float = Field(default=240.0, gt=0)

@@ -131,10 +131,10 @@ class ConfigFeed:
     async def _apply(self, reply: ChangesReply) -> None:
         mine = [pointer for pointer in reply.releases if pointer.environment == self._environment]
         active = [SnapshotRef(tenant=pointer.tenant, config_hash=pointer.config_hash) for pointer in mine]
+        if self._snapshots is not None:
+            self._snapshots.pin(active, reply.prepare)
         for ref in active:
             await self._preload(ref)
-        if self._snapshots is not None:
-            self._snapshots.pin([*active, *reply.prepare])
         self._releases = {(pointer.tenant, pointer.workflow_id): pointer for pointer in mine}
         self._defaults = {pointer.tenant: pointer for pointer in mine if pointer.is_default}
         if self._keys is not None:

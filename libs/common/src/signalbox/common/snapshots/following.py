@@ -13,7 +13,7 @@ from signalbox.contracts.admin import ServiceName, SnapshotDocument
 
 CompiledT = TypeVar("CompiledT")
 
-DEFAULT_SNAPSHOT_BYTES = 64 * 1024 * 1024
+DEFAULT_SNAPSHOT_BYTES = 256 * 1024 * 1024
 
 
 class ConfigFollower(Generic[CompiledT]):
@@ -27,10 +27,11 @@ class ConfigFollower(Generic[CompiledT]):
         authenticator: Authenticator,
         compile_snapshot: Callable[[SnapshotDocument], CompiledT],
         max_bytes: int = DEFAULT_SNAPSHOT_BYTES,
+        weigh: Callable[[SnapshotDocument], int] | None = None,
     ) -> None:
         admin = platform.client(AdminClient, service)
         directory = settings.data / service
-        self.snapshots = Snapshots(admin, compile_snapshot, directory / "snapshots", max_bytes)
+        self.snapshots = Snapshots(admin, compile_snapshot, directory / "snapshots", max_bytes, weigh)
         self.feed = ConfigFeed(
             service,
             settings.environment,

@@ -21,6 +21,9 @@ _LOG = logging.getLogger(__name__)
 
 CompiledT = TypeVar("CompiledT")
 
+MEMORY_PER_BYTE = 16
+"""Bytes of memory for each byte of a document, when it is parsed and its templates are compiled: 14 were measured."""
+
 
 class UnknownSnapshot(NotFound):
     """There is no snapshot with this hash in this tenant."""
@@ -41,7 +44,9 @@ class Snapshots(Generic[CompiledT]):
     """The compiled snapshots of one service.
 
     ``compile_snapshot`` turns a document into what the service works with; it runs in a thread, once each.
-    ``max_bytes`` bounds the sum of the documents' sizes; those passed to ``pin`` are never dropped.
+    ``max_bytes`` bounds the memory that they take, as ``weigh`` tells it of each document and of what was built from
+    it. Where they are too many, those that no release names are dropped first, then the active ones that were used
+    longest ago: they stay on disk, and are loaded again when somebody asks.
     """
 
     def __init__(
@@ -50,24 +55,35 @@ class Snapshots(Generic[CompiledT]):
         compile_snapshot: Callable[[SnapshotDocument], CompiledT],
         directory: Path,
         max_bytes: int = 64 * 1024 * 1024,
+        weigh: Callable[[SnapshotDocument], int] | None = None,
     ) -> None:
         self._admin = admin
         self._compile = compile_snapshot
         self._directory = directory
         self._max_bytes = max_bytes
+        self._weigh = weigh or weight_of_document
         self._held: OrderedDict[SnapshotRef, _Held[CompiledT]] = OrderedDict()
         self._bytes = 0
         self._loading: dict[SnapshotRef, asyncio.Task[_Held[CompiledT]]] = {}
-        self._pinned: frozenset[SnapshotRef] = frozenset()
+        self._active: frozenset[SnapshotRef] = frozenset()
+        self._prepared: frozenset[SnapshotRef] = frozenset()
 
     @property
     def loaded(self) -> list[SnapshotRef]:
         """Those that can be served at once."""
         return list(self._held)
 
-    def pin(self, refs: Collection[SnapshotRef]) -> None:
-        """Spare these from eviction, in place of those pinned before."""
-        self._pinned = frozenset(refs)
+    @property
+    def memory(self) -> int:
+        """Bytes that those in memory take, as they were weighed."""
+        return self._bytes
+
+    def pin(self, active: Collection[SnapshotRef], prepared: Collection[SnapshotRef] = ()) -> None:
+        """Which are active, and which are to become so, in place of those named before.
+
+        Active ones are dropped last, those that are being prepared never: Admin waits for them.
+        """
+        self._active, self._prepared = frozenset(active), frozenset(prepared)
 
     async def get(self, tenant: str, config_hash: str) -> CompiledT:
         """The compiled snapshot.
@@ -89,9 +105,16 @@ class Snapshots(Generic[CompiledT]):
         return held.compiled if held is not None else None
 
     async def preload(self, ref: SnapshotRef) -> None:
-        """Have the snapshot ready."""
-        if ref not in self._held:
+        """Have the snapshot ready, or, where memory for active ones is used up, on disk at least."""
+        if ref in self._held:
+            return
+        if ref in self._prepared or self._taken_by_active() < self._max_bytes:
             await self._load_once(ref)
+        elif not await asyncio.to_thread(self._path(ref).exists):
+            await asyncio.to_thread(self._write, ref, await self._fetch(ref))
+
+    def _taken_by_active(self) -> int:
+        return sum(held.size for ref, held in self._held.items() if ref in self._active)
 
     async def _load_once(self, ref: SnapshotRef) -> _Held[CompiledT]:
         task = self._loading.get(ref)
@@ -112,7 +135,7 @@ class Snapshots(Generic[CompiledT]):
             document = await self._fetch(ref)
             await asyncio.to_thread(self._write, ref, document)
         compiled = await asyncio.to_thread(self._compile, document)
-        held = _Held(compiled, len(document.document.encode()))
+        held = _Held(compiled, self._weigh(document))
         self._held[ref] = held
         self._bytes += held.size
         self._evict(ref)
@@ -130,11 +153,12 @@ class Snapshots(Generic[CompiledT]):
         return document
 
     def _evict(self, keep: SnapshotRef) -> None:
-        for candidate in list(self._held):
-            if self._bytes <= self._max_bytes:
-                return
-            if candidate != keep and candidate not in self._pinned:
-                self._bytes -= self._held.pop(candidate).size
+        for spared in (self._active | self._prepared, self._prepared):
+            for candidate in list(self._held):
+                if self._bytes <= self._max_bytes:
+                    return
+                if candidate != keep and candidate not in spared:
+                    self._bytes -= self._held.pop(candidate).size
 
     def _path(self, ref: SnapshotRef) -> Path:
         return self._directory / ref.tenant / f"{ref.config_hash}.json"
@@ -160,6 +184,11 @@ class Snapshots(Generic[CompiledT]):
 def _is(document: SnapshotDocument, ref: SnapshotRef) -> bool:
     digest = hashlib.sha256(document.document.encode()).hexdigest()
     return document.tenant == ref.tenant and digest == document.config_hash == ref.config_hash
+
+
+def weight_of_document(document: SnapshotDocument) -> int:
+    """About what a document takes in memory, in bytes, without anything that was built from it."""
+    return MEMORY_PER_BYTE * len(document.document.encode())
 
 
 def write_atomically(path: Path, content: bytes) -> None:

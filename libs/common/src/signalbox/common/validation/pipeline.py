@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import orjson
+
+from signalbox.common.document_errors import DocumentUnreadable
 from signalbox.common.documents import check_shape, parse, upgrade
 from signalbox.common.errors import SignalboxError
 from signalbox.common.rules import DEFAULT_MEMORY
@@ -50,7 +53,14 @@ def load_snapshot(canonical: bytes) -> WorkflowConfig:
         DocumentUnreadable, UnsupportedSchemaVersion: the bytes are no snapshot that this release reads.
         pydantic.ValidationError: they are no workflow config.
     """
-    return WorkflowConfig.model_validate(upgrade(parse(canonical, "json")))
+    try:
+        # Canonical bytes, whose hash was checked: what ``parse`` looks for was looked for when they were stored.
+        document = orjson.loads(canonical)
+    except orjson.JSONDecodeError:
+        document = parse(canonical, "json")  # says what is wrong, and where
+    if not isinstance(document, dict):
+        raise DocumentUnreadable("the document must be an object (a mapping) at its top.")
+    return WorkflowConfig.model_validate(upgrade(document))
 
 
 def _checked(document: dict[str, Any], findings: list[Finding], rules_memory: int) -> ValidationResult:
