@@ -298,6 +298,41 @@ async def test_a_state_of_an_older_release_is_not_run_again():
     assert talk.tools.calls == []
 
 
+async def test_a_result_that_was_saved_over_is_asked_for_again():
+    flow = {
+        "id": "over",
+        "slots": [{"id": "name", "prompt": "Name?", "label": "name"}, {"id": "day", "prompt": "Day?"}],
+        "steps": [
+            {"type": "call", "tool": "look", "arguments": {"n": 1}},
+            {"type": "set", "values": {"first": "{{ result }}"}},
+            {"type": "call", "tool": "check", "arguments": {"n": 2}},
+            {"type": "ask", "slot": "name"},
+            {"type": "ask", "slot": "day"},
+            {"type": "reply", "text": "{{ first }} {{ result }} {{ name }}."},
+        ],
+    }
+    talk = Talk(flow, FakeTools(look=lambda _: "A", check=lambda _: "B"))
+    for message in ("x", "Wren", "change the name to Jorun"):
+        await talk.say(message)
+    assert talk.tools.names == ["look", "check", "look"], "B is still there, A is not"
+    assert (await talk.say("Monday")).message == "A B Jorun."
+
+
+async def test_answers_of_a_snapshot_whose_steps_have_moved_are_not_mixed_up():
+    slots = [{"id": name, "prompt": f"{name}?", "label": name} for name in ("a", "b", "c")]
+    older = {
+        "id": "moved",
+        "slots": slots,
+        "steps": [{"type": "ask", "slot": name} for name in ("a", "b", "c")],
+    }
+    newer = {**older, "steps": [{"type": "ask", "slot": name} for name in ("b", "a", "c")]}
+    talk = Talk(older)
+    for message in ("x", "1", "2"):
+        await talk.say(message)
+    talk.book = Talk(newer).book
+    assert (await talk.say("change the b to 3")).message == "b?"
+
+
 NESTED = [
     {
         "id": "parent",

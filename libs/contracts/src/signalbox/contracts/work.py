@@ -67,6 +67,7 @@ class Done(WireModel):
     step: int
     kind: Literal["answer", "call", "confirm", "reply", "flow"]
     slot: Identifier | None = None
+    """The slot that was answered, the name that a result was saved under, or the subflow."""
     value: Any = None
     """The answer, or what a write gave back."""
     digest: str | None = None

@@ -8,7 +8,7 @@ from signalbox.contracts.events import ToolCallData, ToolCallEvent, ToolResultDa
 from signalbox.contracts.work import Done, ToolCallReply, ToolCallRequest, ToolError
 from signalbox.flows import messages
 from signalbox.flows.errors import StepFailed
-from signalbox.flows.journal import UNDO, CannotCorrect, digest_of, note
+from signalbox.flows.journal import UNDO, CannotCorrect, digest_of, note, saved
 from signalbox.flows.run import Run
 
 _LOG = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ async def run_call(run: Run, step: CallStep, on_error: OnError | None) -> None:
     made = Done(
         step=run.state.step,
         kind="call",
+        slot=step.save_as,
         digest=digest_of([step.tool, arguments]),
         write=(tool is not None and tool.effect == "write") or step.compensation is not None,
     )
@@ -73,6 +74,7 @@ async def run_call(run: Run, step: CallStep, on_error: OnError | None) -> None:
             # It may have been done, so it is not to be done again, and not to be taken for done.
             note(run.state, made.model_copy(update={"digest": None}))
         raise StepFailed(error.code, error.detail)
+    saved(run.state, step.save_as)
     run.state.results[step.save_as] = reply.output
     if made.write:
         made.value = reply.output
@@ -94,6 +96,7 @@ def _was_made(run: Run, step: CallStep, made: Done) -> bool:
         return False
     if not before.write and step.save_as not in rerun.results:
         return False
+    saved(run.state, step.save_as)
     run.state.results[step.save_as] = before.value if before.write else rerun.results[step.save_as]
     if before.key in rerun.undo:
         run.state.done_writes.append(rerun.undo[before.key])

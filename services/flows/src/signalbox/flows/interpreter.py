@@ -26,7 +26,7 @@ from signalbox.flows.book import FlowBook
 from signalbox.flows.calls import run_call, settle, undo_writes
 from signalbox.flows.correcting import run_again
 from signalbox.flows.errors import FlowStateInvalid, StepFailed
-from signalbox.flows.journal import CannotCorrect, digest_of, note
+from signalbox.flows.journal import CannotCorrect, digest_of, note, saved
 from signalbox.flows.ports import ToolCaller
 from signalbox.flows.questions import ask, ask_again, confirm, fill_from_arguments, fill_from_elsewhere
 from signalbox.flows.run import Answer, Run
@@ -234,7 +234,7 @@ def _enter(run: Run, step: SubflowStep) -> _Move:
     parent = run.state.model_copy(update={"parents": []})
     corrected: dict[str, object] = {}
     if run.rerun is not None:
-        _, corrected = run.rerun.enter(parent.step)
+        _, corrected = run.rerun.enter(parent.step, step.flow)
     run.state = FlowState(flow=step.flow, step=0, parents=[*run.state.parents, parent], done=[])
     _fill(run, arguments)
     run.state.slots |= corrected
@@ -256,12 +256,16 @@ async def _leave(run: Run, end: _End) -> FlowResult | None:
     if child.done is None:
         run.state.done = None
     else:
-        note(run.state, Done(step=run.state.step, kind="flow", given=child.given, done=child.done))
+        note(
+            run.state,
+            Done(step=run.state.step, kind="flow", slot=child.flow, given=child.given, done=child.done),
+        )
     step = run.flow.steps[run.state.step]
     if end.outcome == "failed":
         move = await _on_failure(run, step, StepFailed("subflow_failed", end.reason or ""))
         return await _leave(run, move) if isinstance(move, _End) else None
     if isinstance(step, SubflowStep) and step.save_as is not None:
+        saved(run.state, step.save_as)
         run.state.results[step.save_as] = {**child.slots, **child.results}
     _advance(run, step.next)
     return None

@@ -56,19 +56,21 @@ class Rerun:
         kind: Literal["answer", "call", "confirm", "reply", "flow"],
         step: int,
         digest: str | None = None,
+        slot: str | None = None,
     ) -> Done | None:
-        """The next entry of its kind for a step, used up; with a ``digest``, only one that has the same."""
+        """The next entry of its kind for a step, used up; with a ``digest`` or ``slot``, only one that has the same."""
         for entry in self.past:
-            if entry.kind == kind and entry.step == step and digest in (None, entry.digest):
+            same = digest in (None, entry.digest) and slot in (None, entry.slot)
+            if entry.kind == kind and entry.step == step and same:
                 self.past.remove(entry)
                 if entry.key is not None:
                     self.writes.pop(entry.key, None)
                 return entry
         return None
 
-    def enter(self, step: int) -> tuple[Done | None, dict[str, Any]]:
+    def enter(self, step: int, flow: str) -> tuple[Done | None, dict[str, Any]]:
         """A subflow begins: its entry, and the values that a correction gave it."""
-        entry = self.take("flow", step)
+        entry = self.take("flow", step, slot=flow)
         self.outer.append((self.past, self.results))
         self.past = list(entry.done) if entry is not None else []
         self.results = self.results_of.get(id(entry), {})
@@ -87,6 +89,13 @@ def note(state: FlowState, entry: Done) -> None:
         state.done = None
     else:
         state.done.append(entry)
+
+
+def saved(state: FlowState, name: str) -> None:
+    """A result is saved under a name: a read that was saved there before has its result no more."""
+    for entry in state.done or []:
+        if entry.kind == "call" and not entry.write and entry.slot == name:
+            entry.digest = None
 
 
 def digest_of(value: Any) -> str:
@@ -110,7 +119,7 @@ def rerun_of(levels: list[FlowState]) -> Rerun:
         if depth == 0:
             rerun.past, rerun.results = done, level.results
             break
-        inner = Done(step=levels[depth - 1].step, kind="flow", given=level.given)
+        inner = Done(step=levels[depth - 1].step, kind="flow", slot=level.flow, given=level.given)
         inner.done = done
         rerun.results_of[id(inner)] = level.results
     rerun.writes = {entry.key: entry for entry in _all(rerun.past) if entry.key is not None}

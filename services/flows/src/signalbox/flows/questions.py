@@ -133,7 +133,7 @@ def _answered_before(run: Run, slot_id: str) -> Done | None:
     """What the first run was told at this step, where a flow is run again and has no newer value."""
     if run.rerun is None or run.state.slots.get(slot_id) is not None:
         return None
-    return run.rerun.take("answer", run.state.step)
+    return run.rerun.take("answer", run.state.step, slot=slot_id)
 
 
 def _is_unchecked(run: Run, slot_id: str) -> bool:
