@@ -1,5 +1,6 @@
 """Turns of several acts: what the ``decide`` model is shown, what it may have done, and where it stops."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 from support.workflow_stage import CONFIG, calls, flow_result, flow_waits, skill_says, understood
 
 from signalbox.common.clients import ServiceCallFailed
+from signalbox.common.context import Deadline, RequestContext, enter_request
 from signalbox.contracts.problem import Problem
 from signalbox.contracts.work import ToolCallReply
 
@@ -141,6 +143,18 @@ async def test_it_ends_at_the_budget(stage, limits, asked):
     stage.gateway.answers = [lambda _: calls("tool_weather", number=next(numbers))]
     assert (await stage.ask("where is order 1?")).message == "Done."
     assert len(decisions(stage)) == asked
+
+
+async def test_it_ends_when_time_is_up(deciding):
+    numbers = iter(range(100))
+    deciding.gateway.answers = [lambda _: calls("tool_weather", number=next(numbers))]
+
+    async def hurried() -> Any:
+        enter_request(RequestContext("r", Deadline.after(0.9)))
+        return await deciding.ask("where is order 1?")
+
+    reply = await asyncio.create_task(hurried())
+    assert (reply.message, decisions(deciding)) == ("Done.", [])
 
 
 async def test_nothing_is_decided_where_the_session_has_spent_its_budget(stage):
