@@ -185,6 +185,18 @@ async def test_writes_are_offered_where_nobody_has_to_confirm_them(stage):
     assert stage.tools.asked == [], "what is not offered is not called"
 
 
+async def test_what_is_secret_in_the_arguments_of_a_tool_is_not_kept_with_the_decision(stage):
+    secret = {"type": "object", "properties": {"pin": {"type": "string", "writeOnly": True}}}
+    tools = [*CONFIG["tools"], {**CONFIG["tools"][0], "id": "unlock", "parameters": secret}]
+    stage.releases.publish({**DECIDING, "tools": tools})
+    stage.gateway.answers = [calls("tool_unlock", pin="1234"), calls("done")]
+    await stage.ask("where is order 1?")
+    assert stage.tools.asked[0].arguments == {"pin": "1234"}
+    [turn] = await stage.turns()
+    assert "unlock" in turn["events"]
+    assert "1234" not in turn["events"]
+
+
 async def test_a_model_that_fails_leaves_what_was_done(deciding):
     deciding.gateway.answers = [
         ServiceCallFailed("llm_gateway", Problem(title="t", status=503, code="x", detail="d"), {})

@@ -173,9 +173,11 @@ def _merged(events: Sequence[TurnEvent]) -> list[TurnEvent]:
 def _kept_form(event: WireModel, sensitive: Mapping[str, frozenset[str]]) -> dict[str, Any]:
     kept = event.model_dump(mode="json", exclude_none=True)
     data = kept["data"]
-    masked = sensitive.get(data.get("tool", ""), frozenset())
+    target = data.get("target") or {}
+    tool = target.get("id", "") if target.get("kind") == "tool" else data.get("tool", "")
+    masked = sensitive.get(tool, frozenset())
     if masked:
-        for member in ("arguments", "output"):
+        for member in ("arguments", "output", "parameters"):
             if member in data:
                 data[member] = _masked(data[member], masked)
     output = data.get("output")
