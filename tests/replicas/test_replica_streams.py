@@ -85,6 +85,23 @@ def test_a_socket_dropped_in_mid_turn_goes_on_at_another_replica(
     assert text_of(seen) == seen[-1].data["message"] == f"Welcome.\n\n{answer}"
 
 
+def test_a_client_that_does_not_read_holds_up_nobody_but_itself(
+    replicas: Replicas, apis: list[PublicApi]
+) -> None:
+    session, size, turns = new_session(), 300_000, 24
+    match = {"last_user_contains": session}
+    replicas.provider.script([{"match": match, "reply": "x" * size, "chunks": 3}])
+    turn_id = apis[0].stream(f"agent {session}", session)[0].data["turn_id"]
+    with query_socket(apis[0].url, max_size=None, max_queue=1) as socket:
+        for number in range(turns):
+            socket.send(type="resume", ref=f"r{number}", turn_id=turn_id)
+        # 14 MB are on their way to it, more than what lies between holds: the server has to wait.
+        assert [apis[0].query("say hi")["status"] for _ in range(5)] == ["success"] * 5
+        for number in range(turns):
+            frames = list(socket.events(f"r{number}"))
+            assert len(frames[-1].data["message"]) == len("Welcome.\n\n") + size
+
+
 def test_what_is_gone_is_named(replicas: Replicas, apis: list[PublicApi]) -> None:
     frames = apis[0].stream("say hi")
     turn_id = frames[0].data["turn_id"]

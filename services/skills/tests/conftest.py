@@ -187,6 +187,7 @@ class Bench:
         self.model = FakeModel(says("Hello."))
         self.tools = FakeTools()
         self.http = FakeHttp()
+        self.gate = WriteGate(MemoryCache().leases)
         self.runs: Any = MemoryRuns()
         self.events: list[WorkEvent] = []
         self.spans = InMemorySpanExporter()
@@ -196,8 +197,7 @@ class Bench:
 
     @property
     def service(self) -> SkillRuns:
-        gate = WriteGate(MemoryCache().leases)
-        callees = Callees(lambda _: self.tools, lambda _: self.model, self.http, gate)
+        callees = Callees(lambda _: self.tools, lambda _: self.model, self.http, self.gate)
         return SkillRuns(FakeBooks(self.book), self.runs, callees, self.tracer, result_chars=1000)
 
     async def run(

@@ -10,6 +10,7 @@ from signalbox.common.context import Deadline, RequestContext, enter_request
 from signalbox.common.storage import DuplicateKey, Statement, open_database
 from signalbox.common.storage.migrations import migrate, script_head
 from signalbox.common.web import work_frames
+from signalbox.common.write_gate import TurnStopped
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.work import ErrorFrame, SkillRunRequest, ToolError
@@ -201,6 +202,17 @@ async def test_a_function_checks_what_goes_in_and_what_comes_out(make_bench):
     assert (result.status, result.reason, bench.http.keys) == ("failed", "invalid_arguments", [])
     bench.http.serve = lambda _: {"weeks": 1}
     assert (await bench.run(run_id="turn_2/s", arguments={"to": "x"})).reason == "bad_response"
+
+
+async def test_a_function_that_may_write_is_not_begun_in_a_turn_that_is_stopped(make_bench):
+    bench, idempotent = make_bench(ESTIMATE), make_bench({**ESTIMATE, "idempotent": True})
+    for one in (bench, idempotent):
+        one.http.serve = lambda _: {"days": 3}
+        assert await one.gate.close("acme", "turn_1", 1)
+    with pytest.raises(TurnStopped):
+        await bench.run(arguments={"to": "France"})
+    assert bench.http.keys == []
+    assert (await idempotent.run(arguments={"to": "France"})).status == "completed"
 
 
 async def test_registered_functions_and_replies_without_a_template(make_bench):

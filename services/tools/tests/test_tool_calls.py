@@ -213,6 +213,25 @@ async def test_a_write_in_flight_is_finished_though_its_caller_leaves(bench, too
     assert bench.outbound.answered == finished
 
 
+async def test_a_turn_that_is_stopped_waits_for_a_write_and_makes_no_other(bench):
+    gate = WriteGate(bench.cache.leases)
+    bench.outbound.gate = asyncio.Event()
+    writing = asyncio.create_task(bench.call("pay", amount=1))
+    await bench.outbound.called.wait()
+    stopping = asyncio.create_task(gate.close("acme", "turn_1", 5))
+    await asyncio.sleep(0.02)
+    assert not stopping.done()
+    bench.outbound.gate.set()
+    assert (await writing).ok
+    assert await stopping
+    refused = await bench.call("pay", amount=2)
+    assert (refused.ok, refused.error.code) == (False, "refused")
+    assert len(bench.outbound.sent) == 1
+    # What only reads, or shows what it would do, needs no gate.
+    assert (await bench.call("get_order", order=7)).ok
+    assert (await bench.call("pay", dry_run=True, amount=3)).ok
+
+
 async def test_a_dry_run_sends_nothing_and_masks_secrets(bench):
     reply = await bench.call("get_order", order=7, dry_run=True)
     assert bench.outbound.sent == []

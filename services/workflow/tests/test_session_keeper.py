@@ -75,6 +75,12 @@ def session(**changes):
     return Session(**{**fields, **changes})
 
 
+def stands(keeper):
+    """Whether somebody waits in this replica for the lease that another one has."""
+    line = keeper._lines.get(("acme", "s1"))
+    return line is not None and line.standing
+
+
 def turn_record(seq):
     return TurnRecord(
         tenant="acme",
@@ -102,7 +108,7 @@ def cache():
 def make(database, cache):
     def build(owner="a", **settings):
         return SessionKeeper(
-            SqlSessionStore(database), cache, WorkflowSettings(lease_renew_ms=200, **settings), owner
+            SqlSessionStore(database), cache, WorkflowSettings(**{"lease_renew_ms": 200, **settings}), owner
         )
 
     return build
@@ -272,6 +278,75 @@ async def test_a_turn_elsewhere_is_asked_to_stop_through_its_lease(make):
     await asyncio.wait_for(second.taken.wait(), 5)
     assert first.asked_to_stop == 1
     await second.end()
+
+
+async def test_a_turn_elsewhere_hears_at_once_that_it_is_to_stop(make):
+    here, there = make("a", lease_renew_ms=60_000), make("b")
+    here.start()
+    first = Turn(here, 1)
+    await first.taken.wait()
+    second = Turn(there, 2, "interrupt")
+    await asyncio.wait_for(second.taken.wait(), 5)
+    assert first.asked_to_stop == 1
+    await second.end()
+    await here.drain()
+
+
+async def test_replicas_take_turns(make):
+    keepers = [make("a"), make("b"), make("c")]
+    first = Turn(keepers[2], 0)
+    await first.taken.wait()
+    order = []
+
+    async def note(turn, owner):
+        await turn.taken.wait()
+        order.append(owner)
+        turn.release.set()
+        await turn.task
+
+    turns = [(Turn(keepers[number % 2], number + 1), "ab"[number % 2]) for number in range(10)]
+    noted = [asyncio.create_task(note(*one)) for one in turns]
+    await until(lambda: all(stands(keeper) for keeper in keepers[:2]))
+    await first.end()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*noted)
+    assert order in (["a", "b"] * 5, ["b", "a"] * 5)
+
+
+async def test_no_more_wait_in_all_replicas_than_may(make):
+    keepers = [make(name, session_queue=3) for name in "abc"]
+    first = Turn(keepers[0], 0)
+    await first.taken.wait()
+    turns = [Turn(keeper, number) for number, keeper in enumerate((*keepers, *keepers), 1)]
+    await until(lambda: sum(turn.task.done() for turn in turns) == 3)
+    for turn in [turn for turn in turns if turn.task.done()]:
+        with pytest.raises(SessionBusy):
+            await turn.task
+    await first.end()
+    waiting = [turn for turn in turns if not turn.task.done()]
+    for turn in waiting:
+        turn.release.set()
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(turn.task for turn in waiting))
+    assert all(keeper._lines == {} for keeper in keepers)
+    last = Turn(keepers[2], 9)
+    await asyncio.wait_for(last.taken.wait(), 5)
+    await last.end()
+
+
+async def test_who_is_cancelled_while_it_stands_in_line_holds_nobody_up(make):
+    here, there, third = make("a"), make("b"), make("c")
+    first = Turn(here, 1)
+    await first.taken.wait()
+    second = Turn(there, 2)
+    await until(lambda: stands(there))
+    last = Turn(third, 3)
+    await until(lambda: stands(third))
+    second.task.cancel()
+    await asyncio.gather(second.task, return_exceptions=True)
+    await first.end()
+    await asyncio.wait_for(last.taken.wait(), 0.8)
+    await last.end()
 
 
 async def test_cancelling_a_session_reaches_whoever_holds_it_and_nobody_else(make):
