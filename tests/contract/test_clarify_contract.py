@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from support.public_api import PublicApi, new_session
-from support.systems import publish
+from support.systems import RunningSystem, publish
 
 from signalbox_fake_provider import FakeProvider
 
@@ -117,6 +117,22 @@ def test_a_streamed_question_is_the_same_question(
     complete = frames[-1].data
     assert (complete["status"], frames[-2].data["delta"]) == ("clarify", complete["message"])
     assert client.query("2", session)["decision"]["intent"] == "return"
+
+
+@pytest.mark.parametrize("system", ["services"], indirect=True)
+def test_replicas_share_what_a_model_decided(
+    client: PublicApi, system: RunningSystem, provider: FakeProvider, library: dict[str, str]
+) -> None:
+    token = new_session("tok")
+    unsure(provider, token)
+    cached = []
+    for url in system.workflow_urls():
+        replica = PublicApi(url, client.key)
+        cached.append(replica.query(f"my book 3 {token}", **library)["decision"]["cached"])
+        replica.close()
+    assert cached == [False, *[True] * (len(cached) - 1)]
+    assert len(cached) > 1
+    assert len(provider.requests()) == 1
 
 
 def test_a_model_is_asked_once_about_the_same_message(

@@ -171,6 +171,29 @@ def test_texts_in_a_parent_language_or_without_words_need_no_translation():
     assert warned(document) == []
 
 
+def test_intents_that_users_may_be_asked_about_need_a_name_in_each_language():
+    document = copy.deepcopy(GOOD)
+    asked = [
+        {"id": "a", "description": "A.", "then": {"reply": "1"}},
+        {"id": "b", "when": {"examples": ["b"]}, "then": {"reply": "2"}},
+        {"id": "c", "when": {"keywords": ["c"]}, "then": {"reply": "3"}},
+        {"id": "d", "description": "D.", "label": {"en": "D"}, "then": {"reply": "4"}},
+    ]
+    document["intents"] = asked
+    labels = [entry for entry in warned(document) if entry[1] in {"missing_label", "missing_translation"}]
+    named = [entry for entry in labels if not entry[0].endswith("/reply")]
+    assert named == [
+        ("/intents/0", "missing_label"),
+        ("/intents/1", "missing_label"),
+        ("/intents/3/label", "missing_translation"),
+    ]
+    document["policies"] = {**document.get("policies", {}), "disambiguation": {"enabled": False}}
+    assert "missing_label" not in {code for _, code in warned(document)}
+    del document["policies"]
+    document["languages"] = ["en"]
+    assert "missing_label" not in {code for _, code in warned(document)}
+
+
 def test_cycles_are_found_once_each_and_diamonds_are_none():
     document = copy.deepcopy(GOOD)
 

@@ -80,6 +80,15 @@ def test_the_wish_to_stop(text, asked, expected):
     assert wants_to_stop(text, asked) is expected
 
 
+def test_a_numbers_pattern_finds_chinese_numerals_too():
+    slot = CompiledSlot(Slot(id="n", type="integer", pattern=r"订单(\d+)"))
+    assert [read_slot(slot, text, TODAY) for text in ("訂單一零四二", "订单1042", "一零四二")] == [
+        1042,
+        1042,
+        None,
+    ]
+
+
 def countries() -> Choices:
     values = [
         EnumValue(value="DE", label={"en": "Germany", "zh": "德国"}, synonyms=["Deutschland"]),

@@ -94,6 +94,15 @@ async def test_the_question_is_in_the_language_of_the_turn(stage):
     assert (await stage.ask("退款")).decision.intent == "refund"
 
 
+async def test_a_label_that_is_not_translated_is_told(stage):
+    named = [{**INTENTS[0], "label": {"en": "Track"}}, *INTENTS[1:]]
+    stage.releases.publish({**ASKING, "intents": named})
+    stage.gateway.answers = [UNSURE]
+    reply = await stage.ask("那个东西")
+    assert (reply.language, reply.untranslated) == ("zh", ["en"])
+    assert "1. Track\n2. 退款" in reply.message
+
+
 async def test_a_prompt_of_the_workflow_and_labels_that_it_lacks(stage):
     stage.releases.publish(asking(disambiguation={"prompt": {"en": "Sorry, which one?"}}))
     stage.gateway.answers = [understood("opening_hours", 0.4, {"say_hello": 0.35, "refund": 0.34})]

@@ -1,6 +1,7 @@
 """The stage that asks models: what they see, what is kept of what they say, and when the conversation is shown."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from support.workflow_stage import (
@@ -16,6 +17,8 @@ from support.workflow_stage import (
 from signalbox.common.cache import CacheUnavailable, MemoryCache
 from signalbox.common.transport import HopUnreachable
 from signalbox.contracts.context import ChatMessage
+from signalbox.workflow.allowance import Allowance
+from signalbox.workflow.matching import Guess, Matcher
 from signalbox.workflow.matching.prompt import response_format
 
 INTENTS = [
@@ -178,6 +181,38 @@ async def test_a_cache_that_fails_is_a_miss():
 
     matcher = model_matcher(GatewayStandIn(understood("cancel")), Cache())
     assert (await matched(matcher, "hm")).candidates[0].intent.id == "cancel"
+
+
+async def test_what_was_decided_before_costs_no_budget_and_no_gateway():
+    class Roles:
+        async def model_for(self, *_):
+            return "fake"
+
+    gateway = GatewayStandIn(understood("book", 0.9, seats=2), HopUnreachable("llm_gateway", "x"))
+    models = model_matcher(gateway)
+    matcher = Matcher(models, Roles())
+    snapshot = compiled(CONFIG)
+    await matcher.by_model(incoming(snapshot, "2 seats"), Guess())
+    spent = Allowance(refusal="budget_exceeded")
+    again = await matcher.by_model(replace(incoming(snapshot, "2 seats"), allowance=spent), Guess())
+    assert (again.stage, again.cached, again.failure, again.parameters) == ("llm", True, None, {"seats": 2})
+    other = await matcher.by_model(replace(incoming(snapshot, "3 seats"), allowance=spent), Guess())
+    assert (other.stage, other.failure) == ("none", "budget_exceeded")
+    unreachable = await matcher.by_model(incoming(snapshot, "2 seats"), Guess())
+    assert (unreachable.cached, len(gateway.asked)) == (True, 1)
+
+
+async def test_the_parameters_of_every_intent_that_was_named_are_kept():
+    other = {**INTENTS[1], "parameters": {"reason": {"type": "text"}}}
+    config = {**CONFIG, "intents": [INTENTS[0], other]}
+    matcher = model_matcher(
+        GatewayStandIn(understood("book", 0.4, {"cancel": 0.39}, reason="illness", seats=2))
+    )
+    first = await matched(matcher, "2 seats or illness", config=config)
+    again = await matched(matcher, "2 seats or illness", config=config)
+    assert again.cached is True
+    assert [entry.parameters for entry in again.candidates] == [{"seats": 2}, {"reason": "illness"}]
+    assert again.candidates == first.candidates
 
 
 async def test_the_conversation_is_shown_only_when_the_message_alone_is_unclear(stage):

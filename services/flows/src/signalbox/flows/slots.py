@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import Any
 
-from signalbox.common.reading import read_date, read_numbers, read_yes_no
+from signalbox.common.reading import in_digits, read_date, read_numbers, read_yes_no
 from signalbox.common.rules import normalise
 from signalbox.flows.book import CompiledSlot
 
@@ -61,6 +61,8 @@ def _read(kind: str, slot: CompiledSlot, message: str, today: date) -> Any:
     text = message.strip()
     if kind not in {"enum", "boolean"} and slot.pattern is not None:
         found = slot.pattern.search(normalise(message))
+        if found is None and kind in {"number", "integer"}:
+            found = slot.pattern.search(normalise(in_digits(message)))
         if found is None:
             return None
         text = found.value

@@ -67,6 +67,12 @@ async def ask(question: Question, work: Work) -> Outcome:
     """Put the question: in words with numbers, and as choices."""
     policy = work.snapshot.config.policies.disambiguation
     prompt = render(work, policy.prompt or builtin("this_one" if len(question.options) == 1 else "which"))
+    intents = {intent.id: intent for intent in work.snapshot.config.intents}
+    for option in question.options:
+        # The labels are there already; this notes the languages of those that are not translated.
+        label = intents[option.intent].label
+        if label is not None:
+            render(work, label)
     listed = [f"{number}. {option.label}" for number, option in enumerate(question.options, 1)]
     text = "\n".join([prompt, *listed])
     await work.emit(TextEvent(data=TextData(delta=text)))

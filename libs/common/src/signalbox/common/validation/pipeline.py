@@ -20,7 +20,7 @@ from signalbox.common.validation.structure import check_structure
 from signalbox.common.validation.submission import Submission
 from signalbox.common.validation.suggest import Suggestions
 from signalbox.common.validation.templates_check import check_templates, warn_about_names
-from signalbox.common.validation.translations import warn_about_translations
+from signalbox.common.validation.translations import warn_about_labels, warn_about_translations
 from signalbox.contracts.problem import ProblemError
 from signalbox.contracts.workflow_config import SCHEMA_VERSION, WorkflowConfig
 
@@ -83,6 +83,7 @@ def _checked(document: dict[str, Any], findings: list[Finding], rules_memory: in
     warnings: list[Finding] = []
     warnings += check_reachable(submission)
     warnings += warn_about_translations(submission)
+    warnings += warn_about_labels(submission)
     warnings += warn_about_patterns(submission)
     warnings += warn_about_arguments(submission)
     warnings += warn_about_names(submission, templates)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from signalbox.common.templates import has_words, language_chain
 from signalbox.common.validation.report import Finding
 from signalbox.common.validation.submission import Submission, Text
+from signalbox.contracts.config import Intent
 
 
 def warn_about_translations(submission: Submission) -> Iterator[Finding]:
@@ -20,6 +21,25 @@ def warn_about_translations(submission: Submission) -> Iterator[Finding]:
         if missing:
             detail = f"No text for {', '.join(f'`{language}`' for language in missing)}: another language is shown."
             yield Finding(text.path, "missing_translation", detail)
+
+
+def warn_about_labels(submission: Submission) -> Iterator[Finding]:
+    """``missing_label``: intents that several languages' users may be asked about by a description in one language."""
+    config = submission.config
+    may_be_asked = [
+        (node.path, intent)
+        for node, intent in submission.of(Intent)
+        if intent.when.examples or intent.description
+    ]
+    if len(config.languages) == 1 or len(may_be_asked) == 1 or not config.policies.disambiguation.enabled:
+        return
+    for path, intent in may_be_asked:
+        if intent.label is None and submission.intact(path):
+            detail = (
+                "Users who are asked which intent they meant read this description, whatever their language: "
+                "give it a `label` in each."
+            )
+            yield Finding(path, "missing_label", detail)
 
 
 def _covered(text: Text, language: str, languages: list[str]) -> bool:

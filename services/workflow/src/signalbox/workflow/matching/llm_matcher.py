@@ -79,16 +79,24 @@ class LlmMatcher:
         if earlier:
             plan, used, _ = await self._ask(incoming, request, "match/context")
             return LlmMatch(self._candidates(incoming, intents, plan), (used,))
-        tenant = incoming.context.tenant
-        seen = orjson.dumps(request.model_dump(exclude_none=True))
+        tenant, seen = incoming.context.tenant, _seen(request)
         known = await self._plans.get(tenant, seen, incoming.text)
         if known is not None:
             return LlmMatch(self._candidates(incoming, intents, known), (), cached=True)
         plan, used, whole = await self._ask(incoming, request, "match")
         declared = {intent.id: intent.parameters for intent in intents} | {NO_INTENT: {}}
         if whole and plan.likely[0].intent in declared:
-            await self._plans.put(tenant, seen, incoming.text, plan, declared[plan.likely[0].intent])
+            named = [declared.get(entry.intent, {}) for entry in reversed(plan.likely)]
+            parameters = {name: parameter for part in named for name, parameter in part.items()}
+            await self._plans.put(tenant, seen, incoming.text, plan, parameters)
         return LlmMatch(self._candidates(incoming, intents, plan), (used,))
+
+    async def known(self, incoming: Incoming, model: str, likely: Sequence[str] = ()) -> LlmMatch | None:
+        """What was decided before about the message alone; None where a model would have to be asked."""
+        intents = shown(incoming.snapshot.config.intents, likely)
+        seen = _seen(_request(incoming, intents, model, ()))
+        plan = await self._plans.get(incoming.context.tenant, seen, incoming.text)
+        return None if plan is None else LlmMatch(self._candidates(incoming, intents, plan), (), cached=True)
 
     async def _ask(
         self, incoming: Incoming, request: MatchChat, step: str
@@ -136,6 +144,11 @@ def candidate(incoming: Incoming, intent: Intent, score: float, given: dict[str,
     declared = {name: given.get(name) for name in intent.parameters}
     parameters = incoming.snapshot.rules.parameters(intent, incoming.text, declared, incoming.today)
     return Candidate(intent, round(score, 4), parameters)
+
+
+def _seen(request: MatchChat) -> bytes:
+    """Everything that the model sees."""
+    return orjson.dumps(request.model_dump(exclude_none=True))
 
 
 def _request(

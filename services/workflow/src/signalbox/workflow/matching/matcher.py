@@ -66,7 +66,7 @@ class Matcher:
         if not config.intents:
             return Decided("none", took_us=incoming.took_us())
         if (refusal := await incoming.allowance.refusal()) is not None:
-            return _without_model(incoming, guess, refusal)
+            return await self._from_before(incoming, guess) or _without_model(incoming, guess, refusal)
         failure = None
         try:
             model = await self._roles.model_for(config, "match", incoming.principal)
@@ -83,6 +83,15 @@ class Matcher:
         if decided.intent is None:
             decided = await self._with_conversation(incoming, model, decided, guess)
         return decided if failure is None else replace(decided, failure=failure)
+
+    async def _from_before(self, incoming: Incoming, guess: Guess) -> Decided | None:
+        """The decision that a model made of the same before, where it is clear: it costs nothing."""
+        with suppress(SignalboxError):
+            model = await self._roles.model_for(incoming.snapshot.config, "match", incoming.principal)
+            found = None if model is None else await self._models.known(incoming, model, guess.likely)
+            decided = None if found is None else _judged(incoming, found, guess)
+            return decided if decided is not None and (decided.intent or decided.candidates) else None
+        return None
 
     async def _cheaper(self, incoming: Incoming, guess: Guess) -> tuple[str, LlmMatch] | None:
         """What the model for when the usual one is exhausted says, and its name; None where there is none that does."""
