@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, cast
 
 from signalbox.common.cache.ports import key
@@ -17,6 +18,9 @@ DemandKind = Literal["requests", "tokens", "parallel", "hard", "soft"]
 """``hard`` and ``soft`` are budgets."""
 
 _MAX_KNOWN = 4096
+_FEW = 1000
+"""Where a limit has room for more calls than these, none of them waits for the end of a certain other one."""
+
 NANO = 10**9
 
 
@@ -75,6 +79,10 @@ class DemandSet:
     has_hard_budget: bool
     windows: tuple[Demand, ...]
     """The limits of requests and tokens."""
+    least_parallel: float
+    least_tokens: float
+    least_nano: float
+    """The smallest of its limits of a kind; infinite where there is none."""
 
     @classmethod
     def of(cls, demands: list[Demand], foreign: Demand | None = None) -> "DemandSet":
@@ -87,7 +95,20 @@ class DemandSet:
             foreign=foreign,
             has_hard_budget=any(demand.kind == "hard" for demand in demands) or foreign is not None,
             windows=tuple(demand for demand in demands if demand.kind in {"requests", "tokens"}),
+            least_parallel=_least(demands, "parallel"),
+            least_tokens=_least(demands, "tokens"),
+            least_nano=_least(demands, "hard"),
         )
+
+    def is_tight(self, tokens: int, nano: int) -> bool:
+        """Whether what a call gives back at its end may be what the next one waits for: few like it fit in a limit."""
+        return (
+            self.least_parallel < _FEW or self.least_tokens < tokens * _FEW or self.least_nano < nano * _FEW
+        )
+
+
+def _least(demands: list[Demand], kind: DemandKind) -> float:
+    return min((demand.limit for demand in demands if demand.kind == kind), default=inf)
 
 
 NOTHING = DemandSet.of([])

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import re
 import secrets
 import time
@@ -37,10 +38,16 @@ RETRY_S = 0.25
 GATHER_S = 0.02
 """How long the news that a call is in the ledger waits for others."""
 
+SETTLED_S = 0.002
+"""How long a settlement waits for a reservation to go with, where nobody waits for what it frees."""
+
 CLOSE_S = 2.0
 
 REAP = 200
 """Calls of a process that is gone which are looked at in one round."""
+
+_CLOCK_S = 0.0005
+"""An event loop's clock may stand still for so long: uvloop's counts milliseconds."""
 
 MAX_UNHEARD = 50_000
 """What waits for Redis to hear it: a process that makes calls uncounted while Redis is away must not grow for ever."""
@@ -75,8 +82,9 @@ class _Known:
 class RedisCounters:
     """``Counters`` that all processes share which name the same server and ``prefix``.
 
-    One script call is on its way at a time; what comes meanwhile goes with the next. What Redis must hear, such as
-    settlements, is said again until it has. A Redis that was emptied is told of all calls that it must know.
+    One script call is on its way at a time; what comes meanwhile goes with the next, and what nobody waits for goes
+    with what somebody waits for, if that comes soon. What Redis must hear, such as settlements, is said again until it
+    has. A Redis that was emptied is told of all calls that it must know.
     ``on_turn`` is told how many seconds each script call took.
     """
 
@@ -107,8 +115,13 @@ class RedisCounters:
         self._alone = 0
         """How many operations are said one at a time."""
         self._speaking = False
+        self._urgent = False
+        """Whether something is in the queue that does not wait for company."""
+        self._due = math.inf
+        """When the rest of it is said at the latest, on the loop's clock."""
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
 
     def __len__(self) -> int:
         """Calls that are not in the ledger yet."""
@@ -166,7 +179,12 @@ class RedisCounters:
         call = self._calls.get(call_id)
         if call is not None:
             call.used, call.record = used, record
-            self._say(_settled(call_id, used, record))
+            settled = _settled(call_id, used, record)
+            if call.demands.is_tight(call.amounts.tokens, call.amounts.nano) or self._client.is_down:
+                self._say(settled)
+            else:
+                self._queue.append(settled)
+                self._wake_in(SETTLED_S)
 
     def give_back(self, call_id: str) -> None:
         """See ``Counters.give_back``."""
@@ -263,24 +281,43 @@ class RedisCounters:
             self._wake()
 
     def _wake(self) -> None:
+        self._urgent = True
         if not self._speaking:
             self._speaking = True
             asyncio.get_running_loop().call_soon(self._start)
 
     def _wake_in(self, seconds: float) -> None:
-        if self._queue and not self._speaking and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._timed)
+        """Say what is in the queue after a time, if nothing else makes it be said before."""
+        if not self._queue:
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + seconds
+        self._due = min(self._due, at)
+        # One timer serves many: it is moved only to be earlier, and looks again when it fires.
+        if self._timer is None or self._timer_at > at:
+            self._start_timer(loop, at)
+
+    def _start_timer(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._timer_at = loop.call_at(at, self._timed), at
 
     def _timed(self) -> None:
         self._timer = None
-        self._wake()
+        loop = asyncio.get_running_loop()
+        if self._due - loop.time() > _CLOCK_S:
+            if self._queue:
+                self._start_timer(loop, self._due)
+        else:
+            self._wake()
 
     def _start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._speak())
 
     async def _speak(self) -> None:
+        pause = SETTLED_S
         try:
-            while self._queue:
+            while self._queue and self._urgent:
                 batch: list[Operation] = []
                 try:
                     if self._life is None:
@@ -292,17 +329,21 @@ class RedisCounters:
                 except CacheUnavailable as error:
                     if not self._refused(batch, error):
                         self._unheard(batch, error)
+                        pause = RETRY_S
                         return
+                    self._urgent = True
                     continue
                 if reply == 0:
                     _LOG.warning("redis has lost its counters; it is told of %d call(s)", len(self._calls))
                     self._life = None
                     self._queue.extendleft(reversed(batch))
+                    self._urgent = True
                 else:
                     self._heard(batch, reply)
         finally:
-            self._speaking = False
-            self._wake_in(RETRY_S)
+            self._speaking = self._urgent = False
+            self._due = math.inf
+            self._wake_in(pause)
 
     async def _turn_of(self, batch: list[Operation]) -> Any:
         started = time.perf_counter()
@@ -323,6 +364,7 @@ class RedisCounters:
             if operation.answer is None or not operation.answer.done():
                 operation.sent = operation.sent or heard
                 batch.append(operation)
+        self._urgent = bool(queue)
         return batch
 
     async def _resume(self) -> None:
