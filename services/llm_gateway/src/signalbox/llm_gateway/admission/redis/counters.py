@@ -184,7 +184,8 @@ class RedisCounters:
                 self._say(settled)
             else:
                 self._queue.append(settled)
-                self._wake_in(SETTLED_S)
+                if not self._speaking:
+                    self._wake_in(SETTLED_S)
 
     def give_back(self, call_id: str) -> None:
         """See ``Counters.give_back``."""
@@ -284,7 +285,8 @@ class RedisCounters:
         self._urgent = True
         if not self._speaking:
             self._speaking = True
-            asyncio.get_running_loop().call_soon(self._start)
+            # It begins in the next turn of the loop, so what is said in this one goes together.
+            self._task = asyncio.get_running_loop().create_task(self._speak())
 
     def _wake_in(self, seconds: float) -> None:
         """Say what is in the queue after a time, if nothing else makes it be said before."""
@@ -310,9 +312,6 @@ class RedisCounters:
                 self._start_timer(loop, self._due)
         else:
             self._wake()
-
-    def _start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._speak())
 
     async def _speak(self) -> None:
         pause = SETTLED_S
