@@ -33,6 +33,8 @@ class ModelRequest:
     principal: Principal
     headers: Mapping[str, str]
     body: bytes
+    caller: Caller | None = None
+    """Who calls, where somebody has looked already."""
 
 
 @record
@@ -60,7 +62,7 @@ class ModelFront:
         """The answer. Cancelling it stops the provider and writes the ledger row of a client that has left."""
         try:
             body = RequestBody.parse(request.body)
-            caller = caller_of(request.headers, request.principal)
+            caller = request.caller or caller_of(request.headers, request.principal)
             if request.operation == "chat/completions":
                 body.check_chat()
             if names.IDEMPOTENCY_KEY not in request.headers:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
 from signalbox.common.errors import SignalboxError, Unavailable
@@ -106,7 +107,7 @@ class BatchedLedger:
                 if not self._closing.is_set():
                     await self._pause(GATHER_S)
                 continue
-            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+            batch = list(islice(self._waiting, BATCH))
             try:
                 self._on_written(await insert_each(self._store, batch))
             except Unavailable as error:

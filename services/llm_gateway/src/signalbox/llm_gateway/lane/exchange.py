@@ -150,7 +150,8 @@ class Exchange(RequestResponseCycle):
         # Kept no longer than the call needs it: the connection keeps its last exchange.
         pieces, self.pieces = self.pieces, []
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        request = ModelRequest(ROUTES[self.path], self.passed.principal, self.passed.headers, body)
+        principal, headers, caller = self.passed
+        request = ModelRequest(ROUTES[self.path], principal, headers, body, caller)
         response = await self._answering.front.answer(request)
         if isinstance(response.body, bytes):
             self._send(response, response.body)

@@ -9,6 +9,9 @@ from signalbox.common.web.hosts import OwnHosts
 from signalbox.common.web.request_head import whole_number
 from signalbox.contracts import headers as names
 from signalbox.contracts.identity import Principal, Scope
+from signalbox.llm_gateway.call import Caller
+from signalbox.llm_gateway.errors import MalformedCall
+from signalbox.llm_gateway.front import caller_of
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 """Names in lower case."""
@@ -19,6 +22,8 @@ class Passed(NamedTuple):
 
     principal: Principal
     headers: Mapping[str, str]
+    caller: Caller | None
+    """Who calls, where that is the same for each call with this head; one with a deadline has its own."""
 
 
 class Gate:
@@ -44,12 +49,16 @@ class Gate:
 
     def pass_again(self, passed: Passed) -> Passed | None:
         """A head that differs from one which has passed in the length of its body only; credentials come to an end."""
-        return self._admitted(passed.headers)
+        return self._admitted(passed.headers, passed)
 
-    def _admitted(self, headers: Mapping[str, str]) -> Passed | None:
+    def _admitted(self, headers: Mapping[str, str], before: Passed | None = None) -> Passed | None:
         try:
             principal = self._authenticator.authenticate(headers)
-        except Unauthenticated:
+            if before is not None and principal is before.principal:
+                return before
+            if not (principal.may(Scope.LLM) or principal.may(Scope.SERVICE)):
+                return None
+            caller = None if names.TIMEOUT_MS in headers else caller_of(headers, principal)
+        except (Unauthenticated, MalformedCall):
             return None
-        scopes = principal.scopes
-        return Passed(principal, headers) if Scope.LLM in scopes or Scope.SERVICE in scopes else None
+        return Passed(principal, headers, caller)

@@ -18,9 +18,9 @@ from signalbox.common.record import record
 from signalbox.llm_gateway.admission.counters import JUST_GRANTED, Amounts, Answer, Used, Verdict
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.redis.operations import (
+    Arguments,
     Operation,
     Pulse,
-    arguments_of,
     pulse_of,
     verdict_of,
 )
@@ -31,6 +31,9 @@ PREFIX = "sb:a:"
 
 BATCH = 128
 """Operations in one script call: Redis does nothing else meanwhile."""
+
+KEPT = 100
+"""Calls that are in the ledger, in one operation."""
 
 RETRY_S = 0.25
 """How long what Redis must hear waits after it could not be said."""
@@ -107,6 +110,7 @@ class RedisCounters:
         self._open = load_script("open", package=__package__)
         self._abandoned = load_script("abandoned", package=__package__)
         self._reap = load_script("reap", package=__package__)
+        self._arguments = Arguments(prefix)
         self._life: str | None = None
         self._queue: deque[Operation] = deque()
         self._calls: dict[str, _Known] = {}
@@ -195,9 +199,10 @@ class RedisCounters:
 
     def forget(self, call_ids: Sequence[str]) -> None:
         """See ``Counters.forget``."""
-        for call_id in call_ids:
-            if self._calls.pop(call_id, None) is not None:
-                self._queue.append(Operation("K", call_id))
+        known = [call_id for call_id in call_ids if self._calls.pop(call_id, None) is not None]
+        for begin in range(0, len(known), KEPT):
+            some = known[begin : begin + KEPT]
+            self._queue.append(Operation("K", str(len(some)), tuple(some)))
         self._wake_in(GATHER_S)
 
     async def counted(self, budget: Demand) -> list[str]:
@@ -346,7 +351,7 @@ class RedisCounters:
 
     async def _turn_of(self, batch: list[Operation]) -> Any:
         started = time.perf_counter()
-        arguments = arguments_of(self._life or "", self._prefix, batch)
+        arguments = [self._life or "", *self._arguments.of(batch)]
         reply = await self._client.run(self._turn, self._keys, *arguments)
         self._on_turn(time.perf_counter() - started)
         return reply

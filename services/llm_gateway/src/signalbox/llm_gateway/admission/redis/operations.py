@@ -11,6 +11,7 @@ from signalbox.llm_gateway.admission.counters import JUST_GRANTED, Amounts, Answ
 from signalbox.llm_gateway.admission.demands import Demand, DemandSet
 from signalbox.llm_gateway.admission.windows import bucket_width_us
 
+_MAX_SETS = 1000
 _LETTERS = {"requests": "r", "tokens": "t", "parallel": "p", "hard": "h", "soft": "s"}
 _ANSWERS = {2: Answer.REFUSED, 3: Answer.STALE, 4: Answer.COLD, 5: Answer.CLOSED}
 
@@ -19,7 +20,8 @@ _ANSWERS = {2: Answer.REFUSED, 3: Answer.STALE, 4: Answer.COLD, 5: Answer.CLOSED
 class Operation:
     """One thing to say. Without ``answer`` it is said again until Redis has heard it.
 
-    ``rest`` are the arguments after the call's id, or after the number of the demand set where there is one.
+    ``rest`` are the arguments after the call's id, or after the number of the demand set where there is one. "K" is of
+    many calls: their number stands for the id, and ``rest`` names them.
     """
 
     letter: str
@@ -41,22 +43,39 @@ class Pulse:
     silent: tuple[str, ...]
 
 
-def arguments_of(life: str, prefix: str, operations: Sequence[Operation]) -> list[Argument]:
-    """The arguments of a script call that says them all; each demand set once."""
-    numbers: dict[int, int] = {}
-    sets: list[Argument] = []
-    said: list[Argument] = []
-    for operation in operations:
-        said.append(operation.letter)
-        said.append(operation.call_id)
-        if operation.demands is not None:
-            number = numbers.get(id(operation.demands))
-            if number is None:
-                number = numbers[id(operation.demands)] = len(numbers) + 1
-                sets += _set_arguments(prefix, operation.demands)
-            said.append(number)
-        said += operation.rest
-    return [life, len(numbers), *sets, *said]
+class Arguments:
+    """What a script call is given to say operations. ``prefix`` begins the name of each counter."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._sets: dict[DemandSet, list[Argument]] = {}
+        """Of the sets that calls have asked for; a set is compiled once for all calls that are alike."""
+
+    def of(self, operations: Sequence[Operation]) -> list[Argument]:
+        """The arguments after the life: the demand sets, each once, and the operations."""
+        numbers: dict[DemandSet, int] = {}
+        sets: list[Argument] = []
+        said: list[Argument] = []
+        for operation in operations:
+            demands = operation.demands
+            if demands is None:
+                said += (operation.letter, operation.call_id)
+            else:
+                number = numbers.get(demands)
+                if number is None:
+                    number = numbers[demands] = len(numbers) + 1
+                    sets += self._set(demands)
+                said += (operation.letter, operation.call_id, number)
+            said += operation.rest
+        return [len(numbers), *sets, *said]
+
+    def _set(self, demands: DemandSet) -> list[Argument]:
+        found = self._sets.get(demands)
+        if found is None:
+            if len(self._sets) >= _MAX_SETS:
+                self._sets.clear()
+            found = self._sets[demands] = _set_arguments(self._prefix, demands)
+        return found
 
 
 def _set_arguments(prefix: str, demands: DemandSet) -> list[Argument]:

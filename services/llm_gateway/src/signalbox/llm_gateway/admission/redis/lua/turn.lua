@@ -12,7 +12,8 @@
 --   "X" (extend): number of the set, tokens, money, number of the extension from 1;
 --   "E" (an extension's calls at a time end): number of the extension;
 --   "S" (settle): tokens, money, record, number of extensions, tokens of each;
---   "G" (give back) and "K" (in the ledger): nothing;
+--   "G" (give back): nothing;
+--   "K" (in the ledger): the ids of many calls, whose number stands for the id;
 --   "B" (the process, which is the id, lives): how many ms of silence mean that another one does not;
 --   "D" (the process ends): nothing.
 -- Returns 0 when the life is another one, and nothing was done. Else the time in ms, then for each "A" and "X":
@@ -28,6 +29,7 @@
 -- sum, "o" what of it open calls have reserved, "k" 1 when it knows what was spent before, else a field "c:<call>" for each call in the sum.
 -- What an operation changes is kept in Lua and written once, so a counter costs two commands for a whole batch.
 local BUCKETS = 61
+local EXTENSIONS = 4096
 local EXACT = 9007199254740991
 local GRACE_MS = 86400000
 
@@ -294,7 +296,7 @@ end
 
 -- A record is {state ("o" open, "s" settled, "r" reaped by another process), row, number of extensions, what was taken}; taken, in a row of five for each counter:
 -- kind, key, amount, bucket, and the width of a bucket or the number of the extension (0: none).
--- For tokens of an extension the width and its number are joined as "<width>:<number>".
+-- For tokens the width and the number of the extension are joined: the width times 4096, and the number.
 local function take(id, set, tokens, money, record, extension, counted)
   local taken = record[4]
   for _, demand in ipairs(set) do
@@ -303,7 +305,7 @@ local function take(id, set, tokens, money, record, extension, counted)
     if kind == 'r' or kind == 't' then
       if counted then
         place = take_window(key, demand.width, amount)
-        detail = kind == 't' and (demand.width .. ':' .. extension) or demand.width
+        detail = kind == 't' and demand.width * EXTENSIONS + extension or demand.width
       else
         kind = nil
       end
@@ -366,11 +368,10 @@ local function close(id, counted, tokens, money, actual)
         change_window(key, detail, place, -amount)
       end
     elseif kind == 't' then
-      local width, extension = string.match(detail, '^(%d+):(%d+)$')
-      extension = tonumber(extension)
+      local extension = detail % EXTENSIONS
       local used = extension == 0 and tokens or actual[extension] or 0
       if used ~= amount then
-        change_window(key, tonumber(width), place, used - amount)
+        change_window(key, (detail - extension) / EXTENSIONS, place, used - amount)
       end
     elseif kind == 'p' then
       change_parallel(key, -1)
@@ -461,7 +462,9 @@ while at <= #ARGV do
   elseif letter == 'D' then
     leaving = id
   else
-    put_record(id, false)
+    for _ = 1, tonumber(id) do
+      put_record(text(), false)
+    end
   end
 end
 
@@ -515,8 +518,9 @@ end
 if #put > 0 then
   redis.call('HSET', KEYS[2], unpack(put))
 end
-if #gone > 0 then
-  redis.call('HDEL', KEYS[2], unpack(gone))
+-- Lua passes some thousand values at most.
+for i = 1, #gone, 1000 do
+  redis.call('HDEL', KEYS[2], unpack(gone, i, math.min(i + 999, #gone)))
 end
 if leaving and redis.call('HLEN', KEYS[2]) == 0 then
   redis.call('HDEL', KEYS[3], leaving)
