@@ -22,13 +22,20 @@ def rate_headers(demands: DemandSet, rooms: Sequence[int]) -> Mapping[str, str]:
     if not rooms:
         return NO_HEADERS
     headers: dict[str, str] = {}
-    for demand, room in zip(demands.windows, rooms, strict=True):
+    for places in _places(demands):
+        least = places[0] if len(places) == 1 else min(places, key=rooms.__getitem__)
+        demand = demands.windows[least]
         remaining, fixed = _fixed(demand.kind, demand.limit, demand.window_s)
-        before = headers.get(remaining)
-        if before is None or room < int(before):
-            headers.update(fixed)
-            headers[remaining] = str(room)
+        headers |= fixed
+        headers[remaining] = str(rooms[least])
     return headers
+
+
+@lru_cache(maxsize=1024)
+def _places(demands: DemandSet) -> Sequence[Sequence[int]]:
+    """Of each kind of window that a set has, where those are in it."""
+    kinds = dict.fromkeys(demand.kind for demand in demands.windows)
+    return [[place for place, demand in enumerate(demands.windows) if demand.kind == kind] for kind in kinds]
 
 
 @lru_cache(maxsize=1024)

@@ -104,6 +104,8 @@ def verdict_of(reply: Any) -> Verdict:
     if reply == 1:
         return JUST_GRANTED
     if reply[0] == 6:
+        if not reply[1]:
+            return Verdict(Answer.GRANTED, 0, 0, (), reply[2:])
         rooms = 2 + reply[1]
         return Verdict(Answer.GRANTED, over=tuple(reply[2:rooms]), rooms=reply[rooms:])
     code, index, ms, *left = reply
