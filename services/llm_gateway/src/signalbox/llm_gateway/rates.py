@@ -111,10 +111,13 @@ class Price:
             return None
         return int(each[0]), int(each[1]), int(each[2])
 
-    def cost_pico(self, tokens: Tokens) -> int:
-        """The cost of one answered attempt, in 10^-12 units of the currency."""
+    def cost_pico(self, tokens: Tokens, *, plain_text: bool = False) -> int:
+        """The cost of one answered attempt, in 10^-12 units of the currency.
+
+        ``plain_text``: whether it is known that nothing but totals is counted.
+        """
         plain = self._plain
-        if plain is not None and not tokens.has_parts:
+        if plain is not None and (plain_text or not tokens.has_parts):
             return tokens.input * plain[0] + tokens.output * plain[1] + plain[2]
         rates = self.rates
         for threshold, tier in self.tiers:

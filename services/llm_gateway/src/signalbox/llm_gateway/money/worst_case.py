@@ -168,7 +168,7 @@ def _at_most(price: Price, text: int, media: int, output: int, *, text_only: boo
 
 def _of_estimate(price: Price, estimate: Tokens) -> int:
     try:
-        return price.cost_pico(estimate)
+        return price.cost_pico(estimate, plain_text=True)
     except ArithmeticError:  # more digits than decimals have
         return MAX_PICO
 

@@ -119,9 +119,10 @@ class CallMetrics(Collector):
         if tokens.input or tokens.output:
             found.input.observe(tokens.input)
             found.output.observe(tokens.output)
-            for count, value in zip(found.tokens, _of_each_kind(tokens), strict=True):
-                if value:
-                    count.value += value
+            # The totals are the first of all kinds, and mostly the only ones that are counted.
+            values = _of_each_kind(tokens) if tokens.has_parts else (tokens.input, tokens.output)
+            for count, value in zip(found.tokens, values, strict=False):
+                count.value += value
         if attempt.cost_pico is None or found.cost is None:
             found.unpriced.value += 1
         else:
