@@ -151,6 +151,19 @@ def test_a_batch_has_progress_and_a_result_for_each_item(client: PublicApi) -> N
     assert [item["result"]["session_id"] for item in page["items"][:12]] == sessions
 
 
+def test_what_is_asked_in_one_session_is_answered_in_its_order(
+    client: PublicApi, probe: dict[str, Any]
+) -> None:
+    session = new_session()
+    items = [{"message": f"say {number}", "session_id": session, **probe} for number in range(15)]
+    accepted = client.call("POST", "/api/v1/query/batch", json={"items": items, "parallel": 8})
+    path = f"/api/v1/batch/{accepted['batch_id']}"
+    eventually(lambda: client.call("GET", path)["status"] == "finished", "the batch is over", 30.0)
+    assert [text for role, text in client.history(session) if role == "user"] == [
+        item["message"] for item in items
+    ]
+
+
 def test_a_batch_is_cancelled(client: PublicApi, system: RunningSystem, probe: dict[str, Any]) -> None:
     gate = new_session("gate")
     items = [{"message": f"wait at {gate}", "session_id": new_session(), **probe} for _ in range(5)]

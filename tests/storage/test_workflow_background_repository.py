@@ -125,7 +125,7 @@ async def test_a_task_that_is_given_back_is_anybodys(tasks):
 
 async def test_cancelling_ends_a_pending_task_and_asks_the_worker_of_a_running_one(tasks, database):
     await tasks.add(task(1))
-    await tasks.add(task(2))
+    await tasks.add(task(2, session_id="s2"))
     ended = await tasks.cancel("acme", "task1", NOW + 1, [message(1)])
     assert (ended.status, ended.finished_at) == ("cancelled", NOW + 1)
     assert await tasks.cancel("acme", "task1", NOW + 2, [message(2)]) is None
@@ -149,6 +149,10 @@ async def test_due_tasks_are_each_taken_by_one_and_less_often_the_longer_they_wa
     assert len(await tasks.take_due(NOW + 1000, NOW, 100, 50)) == 40
     assert await tasks.take_due(NOW + 1499, NOW, 100, 50) == []
     assert len(await tasks.take_due(NOW + 1500, NOW, 100, 50)) == 40
+    assert len(await tasks.take_due(NOW + 99_000, NOW, 100, 50)) == 40
+    assert len(await tasks.take_due(NOW + 102_000, NOW, 100, 50)) == 40, (
+        "a long wait is never looked at again"
+    )
 
 
 async def test_a_running_task_is_due_when_its_worker_fell_silent(tasks):
@@ -158,9 +162,28 @@ async def test_a_running_task_is_due_when_its_worker_fell_silent(tasks):
     assert await tasks.take_due(NOW + 600, NOW + 1, 100, 10) == [held.name]
 
 
+async def test_the_tasks_of_a_session_are_taken_in_their_order(tasks):
+    await tasks.add(task(1, created_at=NOW + 1))
+    await tasks.add(task(2, created_at=NOW))
+    await tasks.add(task(4, created_at=NOW + 2, batch_id="b", item=1))
+    await tasks.add(task(3, created_at=NOW + 2, batch_id="b", item=2))
+    await tasks.add(task(9, session_id="s2"))
+    await tasks.add(task(8, tenant="rival"))
+    names = [TaskName("acme", f"task{number}") for number in (2, 1, 4, 3)]
+    for name in names:
+        claims = await asyncio.gather(*(claim(tasks, name=other) for other in names))
+        [held] = [found for found in claims if found is not None]
+        assert held.name == name
+        assert await tasks.first_of_session("acme", "s1") is None, "it is being worked on"
+        await tasks.finish(held, "success", "{}", NOW)
+        following = names[names.index(name) + 1 :]
+        assert await tasks.first_of_session("acme", "s1") == (following[0] if following else None)
+    assert await claim(tasks, name=TaskName("acme", "task9")) is not None
+
+
 async def test_tasks_are_listed_newest_first_by_status_and_page(tasks):
     for number in range(1, 6):
-        await tasks.add(task(number, schedule_id="sched1" if number % 2 else None))
+        await tasks.add(task(number, session_id=f"s{number}", schedule_id="sched1" if number % 2 else None))
     await tasks.add(task(7, subject="key:2"))
     await tasks.add(task(8, tenant="rival"))
     await claim(tasks, name=TaskName("acme", "task2"))

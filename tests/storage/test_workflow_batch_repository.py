@@ -39,7 +39,13 @@ def batch(total=6, parallel=2, **changes):
 
 def items(of):
     return [
-        task(number, batch_id=of.batch_id, item=number, due_at=NOW if number < of.parallel else HELD + number)
+        task(
+            number,
+            session_id=f"s{number}",
+            batch_id=of.batch_id,
+            item=number,
+            due_at=NOW if number < of.parallel else HELD + number,
+        )
         for number in range(of.total)
     ]
 

@@ -8,9 +8,11 @@ from support.workflow_stage import ALICE, BOB, RIVAL, Stage
 
 from signalbox.common.auth import KeyRing
 from signalbox.common.secrets import ChainedSecrets, EnvironmentSecrets
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.contracts.background import AsyncQueryRequest, BatchRequest, BatchView, TaskAccepted, TaskView
 from signalbox.contracts.identity import KeyRecord, Principal, key_id_of
 from signalbox.workflow.background.batches import BatchKeeper
+from signalbox.workflow.background.metrics import TaskMetrics
 from signalbox.workflow.background.records import TaskName
 from signalbox.workflow.background.runner import TaskRunner
 from signalbox.workflow.background.schedule_repository import SqlScheduleStore
@@ -47,9 +49,18 @@ class BackgroundStage:
         self.batches = SqlBatchStore(database)
         self.schedules = SqlScheduleStore(database)
         self.keys = KeyRing(_record(principal) for principal in (ALICE, BOB, RIVAL))
+        self.metrics = Metrics("workflow")
         self.keeper = BatchKeeper(self.batches, self.queue, self.settings)
         self.runner = TaskRunner(
-            self.tasks, self.keeper, stage.runner, stage.running, self.keys, self.settings, name
+            self.tasks,
+            self.keeper,
+            self.queue,
+            stage.runner,
+            stage.running,
+            self.keys,
+            self.settings,
+            name,
+            TaskMetrics(self.metrics),
         )
         submitting = Submitting(SqlIdempotencyStore(database), ChainedSecrets([EnvironmentSecrets(SECRETS)]))
         self.service = TaskService(

@@ -41,6 +41,15 @@ async def test_every_item_has_one_result_in_its_place(background):
     assert rest.next_after is None
 
 
+async def test_items_of_one_session_are_answered_in_the_order_of_the_batch(background):
+    items = [{"message": f"order {number}", "session_id": "one"} for number in range(12)]
+    accepted = await background.submit_batch(items, parallel=5)
+    await background.work()
+    assert (await background.service.batch(ALICE, accepted.batch_id)).progress.success == 12
+    turns = await background.stage.turns("one")
+    assert [turn["user_text"] for turn in turns] == [item["message"] for item in items]
+
+
 async def test_no_more_items_run_at_a_time_than_the_batch_says(background):
     gate, most = Gate(), []
 

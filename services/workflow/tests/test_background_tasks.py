@@ -172,6 +172,34 @@ async def test_a_task_that_is_over_stays_as_it_is(background):
     assert (await background.service.cancel(ALICE, accepted.task_id)).status == "success"
 
 
+async def test_the_tasks_of_a_session_are_answered_in_their_order_and_hold_no_other_worker(background):
+    gate = Gate()
+    background.stage.flows.answers = [gate, flow_result()]
+    for message in ("order 1", "order 2", "order 3"):
+        await background.submit(message)
+        await asyncio.sleep(0.002)
+    first, *later = background.queue.told
+    background.queue.told = []
+    working = asyncio.create_task(background.runner.look(first))
+    await gate.reached.wait()
+    async with asyncio.timeout(1):
+        for name in later:
+            await background.runner.look(name)
+    gate.open.set()
+    await working
+    assert await background.work() == 2, "the next one of the session is not put in the queue"
+    assert [turn["user_text"] for turn in await background.stage.turns()] == ["order 1", "order 2", "order 3"]
+
+
+async def test_a_task_that_is_cancelled_lets_the_next_of_its_session_go(background):
+    made = [(await background.submit(f"order {number}")).task_id for number in range(2)]
+    await asyncio.sleep(0.002)
+    background.queue.told.clear()
+    await background.service.cancel(ALICE, made[0])
+    await background.work()
+    assert (await background.view(made[1])).status == "success"
+
+
 async def test_a_heartbeat_keeps_a_long_task_from_being_taken(background):
     gate = Gate()
     background.stage.flows.answers = [gate, flow_result()]
@@ -306,6 +334,17 @@ async def test_what_the_queue_lost_is_found_by_one_replica(background):
     await asyncio.gather(*(replica.sweeper.sweep() for replica in replicas))
     told = [name for replica in replicas for name in replica.queue.told]
     assert told == [TaskName("acme", accepted.task_id)]
+
+
+async def test_tasks_are_counted_as_they_end(background):
+    await background.submit("when are you open?")
+    await background.submit("hi", "s2", workflow_id="unpublished")
+    await background.work()
+    value = background.metrics.registry.get_sample_value
+    assert value("signalbox_tasks_ended_total", {"status": "success"}) == 1
+    assert value("signalbox_tasks_ended_total", {"status": "failed"}) == 1
+    assert value("signalbox_task_wait_seconds_count") == value("signalbox_task_seconds_count") == 2
+    assert value("signalbox_tasks_taken_over_total") == 0
 
 
 async def test_the_queue_of_one_process_works_on_what_it_is_told(background):

@@ -61,6 +61,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="SERVICE=N",
         help=f"processes of one of {', '.join(SERVICES)}; repeatable",
     )
+    services.add_argument(
+        "--workers", type=int, default=1, help="workers of background tasks (default %(default)s)"
+    )
     services.add_argument("--no-shop", action="store_true", help="do not start the example's backend")
     services.add_argument(
         "--fake-provider", action="store_true", help="answer model calls with the fake provider"
@@ -119,6 +122,7 @@ def services_stack(options: argparse.Namespace) -> ServicesStack:
         options.data,
         edge_port=options.port,
         replicas=dict(options.replicas),
+        workers=max(0, options.workers),
         env={name: value for name, value in given.items() if name not in _PLACED_HERE},
         shop=not options.no_shop,
         provider=options.fake_provider,

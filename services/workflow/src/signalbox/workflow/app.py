@@ -25,6 +25,7 @@ from signalbox.workflow.background.batches import BatchKeeper
 from signalbox.workflow.background.celery_queue import CeleryQueue
 from signalbox.workflow.background.dead_letters import WebhookViews
 from signalbox.workflow.background.in_process import InProcessQueue
+from signalbox.workflow.background.metrics import TaskMetrics
 from signalbox.workflow.background.outbox_repository import SqlOutboxStore
 from signalbox.workflow.background.runner import TaskRunner
 from signalbox.workflow.background.schedule_repository import SqlScheduleStore
@@ -157,7 +158,7 @@ def wire(
         keeper=keeper,
         running=running,
         timers=timers,
-        background=_background(settings, platform, idempotency.store, runner, running, keys, owner),
+        background=_background(settings, platform, idempotency.store, runner, running, keys, owner, metrics),
     )
 
 
@@ -182,6 +183,7 @@ def _background(
     running: RunningTurns,
     keys: KeyRing,
     owner: str,
+    metrics: Metrics,
 ) -> Background:
     """What is done without a client that waits."""
     database = platform.database(_NAME)
@@ -191,7 +193,7 @@ def _background(
     by_celery = settings.task_queue == "celery"
     queue = CeleryQueue(settings) if by_celery else InProcessQueue(settings.task_concurrency)
     keeper = BatchKeeper(batches, queue, settings)
-    runner = TaskRunner(tasks, keeper, turns, running, keys, settings, owner)
+    runner = TaskRunner(tasks, keeper, queue, turns, running, keys, settings, owner, TaskMetrics(metrics))
     submitting = Submitting(idempotency, platform.secrets)
     return Background(
         tasks=TaskService(tasks, batches, keeper, runner, queue, submitting, settings),

@@ -116,6 +116,13 @@ TASKS = Table(
     Column("cancel_at", BigInteger),
     Index("workflow_tasks_due", "status", "due_at"),
     Index("workflow_tasks_session", "tenant", "session_id"),
+    Index(
+        "workflow_tasks_open",
+        "tenant",
+        "session_id",
+        sqlite_where=text("status IN ('pending', 'running')"),
+        postgresql_where=text("status IN ('pending', 'running')"),
+    ),
     Index("workflow_tasks_subject", "tenant", "subject", "task_id"),
     Index("workflow_tasks_batch", "tenant", "batch_id", "status", "due_at"),
 )

@@ -56,8 +56,13 @@ class TaskStore(Protocol):
     ) -> TaskRecord | None:
         """Take a task that is pending, or whose worker's last heartbeat is older than ``stale_before``.
 
-        What an earlier attempt left of its turn is removed. None when another has the task or it is over.
+        What an earlier attempt left of its turn is removed. None when another has the task, it is over, or a task of
+        its session that was posted before it is not.
         """
+        ...
+
+    async def first_of_session(self, tenant: str, session_id: str) -> TaskName | None:
+        """The task of a session that may be taken next; None when there is none, or it is being worked on."""
         ...
 
     async def heartbeat(self, task: TaskRecord, now: int) -> TaskRecord | None:
@@ -103,7 +108,8 @@ class TaskStore(Protocol):
     async def take_due(self, now: int, stale_before: int, requeue_ms: int, limit: int) -> list[TaskName]:
         """Tasks to put in the queue again: due and pending, or running with a worker that fell silent.
 
-        Each is due again after ``requeue_ms``, later the longer it waits: a long queue is not doubled over and over.
+        Each is due again after ``requeue_ms``, later the longer it has waited (thirty times that at most): a long queue
+        is not doubled over and over.
         """
         ...
 

@@ -16,7 +16,8 @@ from signalbox.contracts.background import TaskStatus
 from signalbox.contracts.identity import Principal, key_id_of
 from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.workflow.background.batches import BatchKeeper
-from signalbox.workflow.background.ports import TaskStore
+from signalbox.workflow.background.metrics import TaskMetrics
+from signalbox.workflow.background.ports import TaskQueue, TaskStore
 from signalbox.workflow.background.records import TaskName, TaskRecord
 from signalbox.workflow.background.results import webhooks_of
 from signalbox.workflow.errors import LeaseLost, SessionBusy, ShuttingDown, TaskGivenUp, TurnCancelled
@@ -63,19 +64,23 @@ class TaskRunner:
         self,
         tasks: TaskStore,
         batches: BatchKeeper,
+        queue: TaskQueue,
         turns: AnswersTurns,
         running: RunningTurns,
         keys: KeyRing,
         settings: WorkflowSettings,
         owner: str,
+        metrics: TaskMetrics,
     ) -> None:
         self._tasks = tasks
         self._batches = batches
+        self._queue = queue
         self._turns = turns
         self._running = running
         self._keys = keys
         self._settings = settings
         self._owner = owner
+        self._metrics = metrics
         self._here: dict[TaskName, _Attempt] = {}
         self._closing = False
         self._idle = asyncio.Event()
@@ -95,6 +100,7 @@ class TaskRunner:
             return
         if task is None:
             return
+        self._metrics.taken(task, now)
         attempt = self._here[name] = _Attempt(task)
         self._idle.clear()
         beating = asyncio.create_task(self._beat(attempt), name=f"heartbeat of {name.task_id}")
@@ -107,10 +113,17 @@ class TaskRunner:
             self._here.pop(name, None)
             if not self._here:
                 self._idle.set()
+        with suppress(Unavailable):
+            # What does not go on now is found by the sweeper.
+            await self.go_on_after(task)
+
+    async def go_on_after(self, task: TaskRecord) -> None:
+        """A task is over: let the next one of its session and the next ones of its batch be looked at."""
+        first = await self._tasks.first_of_session(task.tenant, task.session_id)
+        if first is not None and first != task.name:
+            self._queue.put([first])
         if task.batch_id is not None:
-            with suppress(Unavailable):
-                # Whatever is not let go now is let go by the sweeper.
-                await self._batches.advance(task.tenant, task.batch_id)
+            await self._batches.advance(task.tenant, task.batch_id)
 
     def close(self) -> None:
         """Begin no more tasks."""
@@ -178,6 +191,7 @@ class TaskRunner:
             task.tenant, task.turn_id, log, lambda stop: self._turns.run(given, log, stop)
         )
         await asyncio.shield(turn)
+        self._metrics.ended(task, "success", now_ms())
 
     def _principal(self, task: TaskRecord) -> Principal:
         """Who asked, with what their key allows now.
@@ -198,7 +212,8 @@ class TaskRunner:
 
     async def _end(self, attempt: _Attempt, status: TaskStatus, result: str | None) -> None:
         task, now = attempt.task, now_ms()
-        await self._tasks.finish(task, status, result, now, webhooks_of(task, status, result, now))
+        if await self._tasks.finish(task, status, result, now, webhooks_of(task, status, result, now)):
+            self._metrics.ended(task, status, now)
 
     def _success(self, task: TaskRecord, reply: QueryReply) -> list[Write]:
         now, result = now_ms(), reply.model_dump_json(exclude_none=True)

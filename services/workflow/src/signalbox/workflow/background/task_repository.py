@@ -23,6 +23,12 @@ from signalbox.workflow.records import IdempotencyRecord
 _TASK_COLUMNS = columns_of(TaskRecord)
 _BATCH_COLUMNS = columns_of(BatchRecord)
 
+
+def _place(table: str) -> str:
+    """Where a task stands among those of its session: as they were posted, items of a batch as they stand there."""
+    return f"{table}.created_at, coalesce({table}.item, 0), {table}.task_id"
+
+
 _THIS_TASK = "tenant = :in_tenant AND task_id = :in_task"
 _THIS_ATTEMPT = f"{_THIS_TASK} AND status = 'running' AND attempt = :in_attempt"
 _SELECT_TASKS = f"SELECT {listed(_TASK_COLUMNS)} FROM workflow_tasks"
@@ -34,10 +40,14 @@ _OF_SUBJECT = Statement(
     " AND (CAST(:in_schedule AS text) = '' OR schedule_id = :in_schedule)"
     " ORDER BY task_id DESC LIMIT :at_most"
 )
+# Sessions are ordered, and a worker that waits for one works on nothing else: the first of a session's tasks is taken.
 _CLAIM_TASK = Statement(
     "UPDATE workflow_tasks SET status = 'running', owner = :new_owner, heartbeat_at = :now, due_at = :look_at,"
     f" attempt = attempt + 1 WHERE {_THIS_TASK} AND ((status = 'pending' AND due_at < :held)"
     " OR (status = 'running' AND heartbeat_at < :stale_before))"
+    " AND NOT EXISTS (SELECT 1 FROM workflow_tasks AS earlier WHERE earlier.tenant = :in_tenant"
+    " AND earlier.session_id = workflow_tasks.session_id AND earlier.status IN ('pending', 'running')"
+    f" AND ({_place('earlier')}) < ({_place('workflow_tasks')}))"
     f" RETURNING {listed(_TASK_COLUMNS)}"
 )
 _CLEAR_TURN = Statement(
@@ -52,6 +62,11 @@ _FINISH_TASK = Statement(
     "UPDATE workflow_tasks SET status = :new_status, result = :new_result, finished_at = :now"
     f" WHERE {_THIS_ATTEMPT}"
 )
+_FIRST_OF_SESSION = Statement(
+    "SELECT tenant, task_id, status, due_at FROM workflow_tasks WHERE tenant = :in_tenant"
+    " AND session_id = :in_session AND status IN ('pending', 'running')"
+    f" ORDER BY {_place('workflow_tasks')} LIMIT 1"
+)
 _GIVE_BACK = Statement(
     f"UPDATE workflow_tasks SET status = 'pending', owner = NULL, due_at = :new_due_at WHERE {_THIS_ATTEMPT}"
 )
@@ -63,8 +78,9 @@ _REQUEST_CANCEL = Statement(
     f"UPDATE workflow_tasks SET cancel_at = :now WHERE {_THIS_TASK} AND status = 'running' RETURNING task_id"
 )
 _TAKE_DUE = Statement(
-    "UPDATE workflow_tasks SET due_at = CAST(:now AS bigint) + /*postgresql GREATEST*//*sqlite MAX*/"
-    "(CAST(:requeue_ms AS bigint), (CAST(:now AS bigint) - created_at) / 2) FROM ("
+    "UPDATE workflow_tasks SET due_at = CAST(:now AS bigint) + /*postgresql LEAST*//*sqlite MIN*/"
+    "(CAST(:longest_ms AS bigint), /*postgresql GREATEST*//*sqlite MAX*/"
+    "(CAST(:requeue_ms AS bigint), (CAST(:now AS bigint) - created_at) / 2)) FROM ("
     "SELECT tenant AS due_tenant, task_id AS due_task FROM workflow_tasks"
     " WHERE status IN ('pending', 'running') AND due_at <= :now"
     " AND (status = 'pending' OR heartbeat_at < :stale_before)"
@@ -108,6 +124,8 @@ _UNFINISHED = Statement(
     f"{_SELECT_BATCHES} WHERE finished_at IS NULL AND checked_at < :checked_before"
     " ORDER BY checked_at LIMIT :at_most"
 )
+_LONGEST = 30
+"""Times of ``requeue_ms`` after which a task that waits is put in the queue again at the latest."""
 _LAST = "~"
 """After every id, which are letters and digits."""
 
@@ -169,6 +187,14 @@ class SqlTaskStore:
         [rows, _] = await self._database.write(Write(_CLAIM_TASK, params), Write(_CLEAR_TURN, turn))
         return TaskRecord(**rows[0]) if rows else None
 
+    async def first_of_session(self, tenant: str, session_id: str) -> TaskName | None:
+        """See ``TaskStore.first_of_session``."""
+        params = {"in_tenant": tenant, "in_session": session_id}
+        row = await self._database.fetch_one(_FIRST_OF_SESSION, params)
+        if row is None or row["status"] != "pending" or row["due_at"] >= HELD:
+            return None
+        return TaskName(row["tenant"], row["task_id"])
+
     async def heartbeat(self, task: TaskRecord, now: int) -> TaskRecord | None:
         """See ``TaskStore.heartbeat``."""
         [rows] = await self._database.write(Write(_TASK_HEARTBEAT, {**_attempt(task), "now": now}))
@@ -219,7 +245,13 @@ class SqlTaskStore:
 
     async def take_due(self, now: int, stale_before: int, requeue_ms: int, limit: int) -> list[TaskName]:
         """See ``TaskStore.take_due``."""
-        params = {"now": now, "stale_before": stale_before, "requeue_ms": requeue_ms, "at_most": limit}
+        params = {
+            "now": now,
+            "stale_before": stale_before,
+            "requeue_ms": requeue_ms,
+            "longest_ms": _LONGEST * requeue_ms,
+            "at_most": limit,
+        }
         [rows] = await self._database.write(Write(_TAKE_DUE, params))
         return _names(rows)
 

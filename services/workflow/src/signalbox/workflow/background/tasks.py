@@ -119,8 +119,7 @@ class TaskService:
             principal.tenant, task_id, now, webhooks_of(task, "cancelled", None, now)
         )
         if ended is not None:
-            if ended.batch_id is not None:
-                await self._keeper.advance(principal.tenant, ended.batch_id)
+            await self._runner.go_on_after(ended)
             return task_view(ended)
         if await self._tasks.request_cancel(principal.tenant, task_id, now):
             self._runner.cancel_here(task.name)

@@ -1,4 +1,4 @@
--- All tables of workflow at revision 0003, for a new SQLite file. Made from the revisions by
+-- All tables of workflow at revision 0004, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_workflow (
     version_num VARCHAR(32) NOT NULL,
@@ -172,4 +172,5 @@ CREATE TABLE workflow_schedules (
 );
 CREATE INDEX workflow_schedules_due ON workflow_schedules (status, due_at);
 CREATE INDEX workflow_schedules_subject ON workflow_schedules (tenant, subject);
-INSERT INTO alembic_version_workflow (version_num) VALUES ('0003');
+CREATE INDEX workflow_tasks_open ON workflow_tasks (tenant, session_id) WHERE status IN ('pending', 'running');
+INSERT INTO alembic_version_workflow (version_num) VALUES ('0004');
