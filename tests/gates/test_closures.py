@@ -80,7 +80,7 @@ def test_a_service_is_created_with_its_closure_alone(service: str, tmp_path: Pat
     commands = f"signalbox.{service}.cli"
     done = probe(closure, tmp_path, commands, "signalbox.common.cli", factory=f"signalbox.{service}.app")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["OneProcess" if service == "standalone" else "FastAPI"]
+    assert done.stdout.split() == ["OneProcess" if service == "standalone" else "DirectApp"]
 
 
 @pytest.mark.parametrize(

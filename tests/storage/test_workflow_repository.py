@@ -231,6 +231,26 @@ async def test_a_turn_that_had_not_begun_is_kept_only_where_its_session_still_is
     assert await sessions.turn("acme", "t4") is None
 
 
+async def test_who_was_taken_over_ends_nothing_of_the_turn_under_the_same_id(sessions):
+    session = await commit_turns(sessions, 1)
+    first, second = running(2), running(2, owner="b")
+    await sessions.begin(session, first)
+    await sessions.retake("acme", first.turn_id, NOW)
+    assert await sessions.turn("acme", first.turn_id) == first, "it is alive"
+    await sessions.retake("rival", first.turn_id, NOW + 1)
+    assert await sessions.turn("acme", first.turn_id) == first
+    await sessions.retake("acme", first.turn_id, NOW + 1)
+    await sessions.begin(session, second)
+    await sessions.heartbeat(first, NOW + 99)
+    await sessions.fail(session, ended(2, "failed"), begun=True)
+    with pytest.raises(PreconditionFailed):
+        await sessions.commit(session, after(session), turn(2), begun=True)
+    assert await sessions.turn("acme", first.turn_id) == second
+    await sessions.commit(session, after(session), turn(2, owner="b"), begun=True)
+    await sessions.retake("acme", first.turn_id, NOW + 1)
+    assert (await sessions.turn("acme", first.turn_id)).status == "committed"
+
+
 async def test_it_is_known_how_long_ago_a_running_turn_was_alive(sessions):
     session = await commit_turns(sessions, 1)
     assert await sessions.running_since(session) is None
@@ -375,8 +395,10 @@ async def test_an_abandoned_claim_is_taken_over_by_one_with_the_same_body(keys):
     held = await asyncio.gather(*(keys.claim(heir, NOW + 1001, 0) for heir in heirs))
     assert sum(taken for _, taken in held) == 1
     assert {record for record, _ in held} == {replace(first, locked_until=NOW + 9000)}
-    await keys.keep(KEY, "t1", NOW + 20_000)
-    await keys.keep(KEY, "t2", NOW + 30_000)
+    # Whose claim was taken over neither prolongs it nor gives it up.
+    assert not await keys.keep(KEY, "t1", NOW + 1000, NOW + 30_000)
+    await keys.forget(KEY, "t1", NOW + 1000)
+    assert await keys.keep(KEY, "t1", NOW + 9000, NOW + 20_000)
     assert (await keys.find(KEY)).locked_until == NOW + 20_000
 
 
@@ -402,15 +424,15 @@ async def test_claims_belong_to_tenant_subject_route_and_key(keys):
 async def test_only_its_owner_forgets_a_claim_and_never_a_reply(keys, sessions):
     first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
     await keys.claim(first, NOW, 0)
-    await keys.forget(KEY, "t2")
+    await keys.forget(KEY, "t2", NOW + 1000)
     assert await keys.find(KEY) == first
-    await keys.forget(KEY, "t1")
+    await keys.forget(KEY, "t1", NOW + 1000)
     assert await keys.find(KEY) is None
     await keys.claim(first, NOW, 0)
     await sessions.commit(
         new_session(), after(new_session()), turn(1, turn_id="t1"), begun=False, idempotency=KEY
     )
-    await keys.forget(KEY, "t1")
+    await keys.forget(KEY, "t1", NOW + 1000)
     assert (await keys.find(KEY)).reply == "{}"
 
 

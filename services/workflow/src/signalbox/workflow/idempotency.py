@@ -8,12 +8,12 @@ all calls that the turn makes are derived from it, so that who was called before
 import asyncio
 import hashlib
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import Unavailable
 from signalbox.common.ids import new_id, now_ms
-from signalbox.common.record import record
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.workflow.background.ticker import Ticker
@@ -30,14 +30,15 @@ _PRUNE_EVERY_S = 300.0
 _PRUNED_AT_ONCE = 1_000
 
 
-@record
+@dataclass(slots=True)
 class Claim:
-    """A key that is this request's to answer."""
+    """A key that is this request's to answer, as long as nobody takes it over."""
 
     name: IdempotencyKey
     turn_id: str
     again: bool
     """Whether an earlier attempt of the turn died."""
+    locked_until: int
 
 
 class Idempotency:
@@ -75,7 +76,7 @@ class Idempotency:
             if held.reply is not None:
                 return QueryReply.model_validate_json(held.reply)
             if taken:
-                return Claim(name, held.target_id, held.target_id != turn_id)
+                return Claim(name, held.target_id, held.target_id != turn_id, held.locked_until)
             if deadline.remaining() <= 0:
                 raise IdempotencyInProgress
             await asyncio.sleep(min(pause, deadline.remaining()))
@@ -84,12 +85,14 @@ class Idempotency:
     async def keep(self, claim: Claim) -> None:
         """Say that the claim's turn still runs."""
         with suppress(Unavailable):
-            await self.store.keep(claim.name, claim.turn_id, now_ms() + self._locked_ms)
+            longer = now_ms() + self._locked_ms
+            if await self.store.keep(claim.name, claim.turn_id, claim.locked_until, longer):
+                claim.locked_until = longer
 
     async def give_back(self, claim: Claim) -> None:
         """Let a key be used again: its turn came to nothing."""
         with suppress(Unavailable):
-            await self.store.forget(claim.name, claim.turn_id)
+            await self.store.forget(claim.name, claim.turn_id, claim.locked_until)
 
     async def prune(self) -> bool:
         """Forget some keys that have served their time; whether there may be more of them."""

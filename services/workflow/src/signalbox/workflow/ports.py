@@ -124,12 +124,12 @@ class IdempotencyStore(Protocol):
         """
         ...
 
-    async def keep(self, name: IdempotencyKey, target_id: str, locked_until: int) -> None:
-        """Prolong a claim."""
+    async def keep(self, name: IdempotencyKey, target_id: str, locked_until: int, longer: int) -> bool:
+        """Prolong a claim that is locked until then; false when another has taken it over, or it is over."""
         ...
 
-    async def forget(self, name: IdempotencyKey, target_id: str) -> None:
-        """Give up a claim that came to nothing."""
+    async def forget(self, name: IdempotencyKey, target_id: str, locked_until: int) -> None:
+        """Give up a claim that came to nothing, unless another has taken it over."""
         ...
 
     async def prune(self, created_before: int, limit: int) -> int:

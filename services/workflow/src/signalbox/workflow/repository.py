@@ -52,6 +52,7 @@ _TURN_RESULT = (
 
 _THIS_SESSION = "tenant = :in_tenant AND session_id = :in_session"
 _THIS_TURN = "tenant = :in_tenant AND turn_id = :in_turn"
+_RUNNING_HERE = f"{_THIS_TURN} AND owner = :in_owner AND status = 'running'"
 _UNMOVED = "epoch = :in_epoch AND last_seq = :in_seq"
 _SELECT_TURNS = f"SELECT {listed(_TURN_COLUMNS)} FROM workflow_turns"
 
@@ -69,14 +70,10 @@ _RETAKE = Statement(
     f"DELETE FROM workflow_turns WHERE {_THIS_TURN} AND (status IN ('failed', 'cancelled')"
     " OR (status = 'running' AND heartbeat_at < :stale_before))"
 )
-_COMMIT_TURN = Statement(
-    f"UPDATE workflow_turns SET {assigned(_TURN_RESULT)} WHERE {_THIS_TURN} AND status = 'running'"
-)
-_HEARTBEAT = Statement(
-    f"UPDATE workflow_turns SET heartbeat_at = :now WHERE {_THIS_TURN} AND status = 'running'"
-)
+_COMMIT_TURN = Statement(f"UPDATE workflow_turns SET {assigned(_TURN_RESULT)} WHERE {_RUNNING_HERE}")
+_HEARTBEAT = Statement(f"UPDATE workflow_turns SET heartbeat_at = :now WHERE {_RUNNING_HERE}")
 _FAIL_TURN = Statement(
-    f"UPDATE workflow_turns SET seq = NULL, {assigned(_TURN_RESULT)} WHERE {_THIS_TURN} AND status = 'running'"
+    f"UPDATE workflow_turns SET seq = NULL, {assigned(_TURN_RESULT)} WHERE {_RUNNING_HERE}"
 )
 _RUNNING = Statement(
     "SELECT max(heartbeat_at) AS heartbeat_at FROM workflow_turns"
@@ -117,17 +114,13 @@ _TAKE_OVER_KEY = Statement(
     "UPDATE workflow_idempotency SET locked_until = :new_locked_until"
     f" WHERE {_THIS_KEY} AND reply IS NULL AND locked_until < :now AND request_hash = :in_hash"
 )
-_KEEP_KEY = Statement(
-    "UPDATE workflow_idempotency SET locked_until = :new_locked_until"
-    f" WHERE {_THIS_KEY} AND target_id = :in_target AND reply IS NULL"
-)
+_MY_CLAIM = f"{_THIS_KEY} AND target_id = :in_target AND locked_until = :in_locked_until AND reply IS NULL"
+_KEEP_KEY = Statement(f"UPDATE workflow_idempotency SET locked_until = :new_locked_until WHERE {_MY_CLAIM}")
 _DROP_OLD_KEY = Statement(f"DELETE FROM workflow_idempotency WHERE {_THIS_KEY} AND created_at < :kept_since")
 _STORE_REPLY = Statement(
     f"UPDATE workflow_idempotency SET reply = :new_reply WHERE {_THIS_KEY} AND target_id = :in_target"
 )
-_FORGET_KEY = Statement(
-    f"DELETE FROM workflow_idempotency WHERE {_THIS_KEY} AND target_id = :in_target AND reply IS NULL"
-)
+_FORGET_KEY = Statement(f"DELETE FROM workflow_idempotency WHERE {_MY_CLAIM}")
 _PRUNE_KEYS = Statement(
     "DELETE FROM workflow_idempotency WHERE (tenant, subject, route, key) IN ("
     "SELECT tenant, subject, route, key FROM workflow_idempotency WHERE created_at < :created_before"
@@ -172,7 +165,7 @@ class SqlSessionStore:
         record = row_of(turn)
         if begun:
             changed = {f"new_{name}": value for name, value in record.items()}
-            name = {"in_tenant": turn.tenant, "in_turn": turn.turn_id}
+            name = _running_here(turn)
             writes.append(Write(_COMMIT_TURN, {**changed, **name}, expect=1))
         else:
             writes.append(Write(_INSERT_TURN, record))
@@ -187,16 +180,14 @@ class SqlSessionStore:
 
     async def heartbeat(self, turn: TurnRecord, now: int) -> None:
         """See ``SessionStore.heartbeat``."""
-        await self._database.write(
-            Write(_HEARTBEAT, {"in_tenant": turn.tenant, "in_turn": turn.turn_id, "now": now})
-        )
+        await self._database.write(Write(_HEARTBEAT, {**_running_here(turn), "now": now}))
 
     async def fail(self, before: Session, turn: TurnRecord, *, begun: bool) -> None:
         """See ``SessionStore.fail``."""
         record = row_of(turn)
         if begun:
             changed = {f"new_{name}": value for name, value in record.items()}
-            name = {"in_tenant": turn.tenant, "in_turn": turn.turn_id}
+            name = _running_here(turn)
             await self._database.write(Write(_FAIL_TURN, {**changed, **name}))
         else:
             await self._database.write(_touch(before, turn), Write(_INSERT_TURN, record))
@@ -338,14 +329,18 @@ class SqlIdempotencyStore:
             return replace(found, locked_until=record.locked_until), True
         return found, False
 
-    async def keep(self, name: IdempotencyKey, target_id: str, locked_until: int) -> None:
+    async def keep(self, name: IdempotencyKey, target_id: str, locked_until: int, longer: int) -> bool:
         """See ``IdempotencyStore.keep``."""
-        params = {**_key(name), "in_target": target_id, "new_locked_until": locked_until}
-        await self._database.write(Write(_KEEP_KEY, params))
+        params = {**_claim(name, target_id, locked_until), "new_locked_until": longer}
+        try:
+            await self._database.write(Write(_KEEP_KEY, params, expect=1))
+        except PreconditionFailed:
+            return False
+        return True
 
-    async def forget(self, name: IdempotencyKey, target_id: str) -> None:
+    async def forget(self, name: IdempotencyKey, target_id: str, locked_until: int) -> None:
         """See ``IdempotencyStore.forget``."""
-        await self._database.write(Write(_FORGET_KEY, {**_key(name), "in_target": target_id}))
+        await self._database.write(Write(_FORGET_KEY, _claim(name, target_id, locked_until)))
 
     async def prune(self, created_before: int, limit: int) -> int:
         """See ``IdempotencyStore.prune``."""
@@ -362,6 +357,11 @@ def _touch(before: Session, turn: TurnRecord) -> Write:
     return Write(_INSERT_SESSION, _session_row(before))
 
 
+def _running_here(turn: TurnRecord) -> dict[str, Any]:
+    """Names a running turn: that of this owner, as another may have taken over a turn of the same id."""
+    return {"in_tenant": turn.tenant, "in_turn": turn.turn_id, "in_owner": turn.owner}
+
+
 def _at(session: Session) -> dict[str, Any]:
     return {
         "in_tenant": session.tenant,
@@ -369,6 +369,10 @@ def _at(session: Session) -> dict[str, Any]:
         "in_epoch": session.epoch,
         "in_seq": session.last_seq,
     }
+
+
+def _claim(name: IdempotencyKey, target_id: str, locked_until: int) -> dict[str, Any]:
+    return {**_key(name), "in_target": target_id, "in_locked_until": locked_until}
 
 
 def _key(name: IdempotencyKey) -> dict[str, Any]:
