@@ -106,8 +106,9 @@ class SessionKeeper:
         """
         line = self._lines.setdefault((tenant, session_id), _Line(asyncio.Lock()))
         line.waiting += 1
+        waits = line.waiting > 1
         try:
-            if line.waiting > 1:
+            if waits:
                 # Nothing is awaited before the place in line is taken: who came first is answered first.
                 self._may_wait(session_id, line, policy)
                 await self._stand(tenant, session_id, line)
@@ -119,6 +120,8 @@ class SessionKeeper:
             line.stop = on_cancel
             try:
                 name = _Name(tenant, session_id, f"{self._owner}/{turn_id}")
+                # Who has waited here stands in line at once, so that other replicas take turns with this one.
+                line.standing = waits
                 async with self._leased(name, line, deadline, policy, on_cancel) as held:
                     line.session = held.session
                     yield held
@@ -201,7 +204,7 @@ class SessionKeeper:
     ) -> HeldSession:
         leases, settings = self._cache.leases, self._settings
         # Who has waited here was counted then.
-        limit = settings.session_queue if line.waiting == 1 else 0
+        limit = 0 if line.standing else settings.session_queue
         chosen: Policy | None = None
         while True:
             place = Place(self._owner, line.waiting - 1, limit, line.standing)
@@ -222,8 +225,8 @@ class SessionKeeper:
                     chosen = policy(await self._load(name) if cached is None else _unpack(cached))
                     if chosen == "interrupt":
                         await leases.request_cancel(name.lease)
-                    line.standing = chosen != "reject"
-                    if line.standing:
+                    if chosen != "reject" and not line.standing:
+                        line.standing = True
                         continue
                 limit = 0
                 # A turn that has been answered may still be giving its lease back: nobody is refused for that.
