@@ -109,6 +109,8 @@ def test_models_and_roles_are_listed(gateway):
         ({"status": 400, "message": "bad", "code": "bad_thing"}, openai.BadRequestError, "bad_thing"),
         ({"status": 401}, openai.InternalServerError, "upstream_credential_refused"),
         ({"status": 403}, openai.InternalServerError, "upstream_credential_refused"),
+        ({"status": 402}, openai.InternalServerError, "upstream_account_spent"),
+        ({"status": 429, "code": "insufficient_quota"}, openai.InternalServerError, "upstream_account_spent"),
         ({"status": 422, "code": "x"}, openai.UnprocessableEntityError, "x"),
         ({"status": 429, "code": "rate_limit_exceeded"}, openai.RateLimitError, "rate_limit_exceeded"),
         ({"status": 500, "body": "boom"}, openai.InternalServerError, "provider_error"),

@@ -10,6 +10,8 @@ from signalbox.llm_gateway.errors import (
     ProviderSilent,
     ProviderTimeout,
     ProviderUnreachable,
+    UpstreamAccountSpent,
+    UpstreamCredentialRefused,
 )
 from signalbox.llm_gateway.protocol import provider_error, refusal_in
 from signalbox.llm_gateway.routing.failures import Then, failure_of
@@ -42,6 +44,8 @@ def refused(status, message="no", headers=None, **fields):
         (refused(429), Then.RETRY, False),
         (refused(429, code="insufficient_quota"), Then.ELSEWHERE, True),
         (refused(402), Then.ELSEWHERE, True),
+        (UpstreamAccountSpent(429, "d", "spent"), Then.ELSEWHERE, True),
+        (UpstreamCredentialRefused(403, "d", "maximum context length"), Then.ELSEWHERE, True),
         (refused(401), Then.ELSEWHERE, True),
         (refused(403), Then.ELSEWHERE, True),
         (refused(404), Then.ELSEWHERE, False),

@@ -235,6 +235,18 @@ def test_a_refused_credential_of_the_gateway_is_not_mistaken_for_the_callers(sta
     assert (error.provider_status, error.said) == (status, "bad key sk-12345 of org-acme")
 
 
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(402, {"message": "Top up"}), (429, {"message": "Your plan", "code": "insufficient_quota"})],
+)
+def test_an_empty_account_of_the_gateway_is_not_mistaken_for_the_callers(status, error):
+    refusal = provider_error(status, {"retry-after": "2"}, orjson.dumps({"error": error}), "openai/m")
+    told, body = error_body(refusal)
+    assert (told, orjson.loads(body)["error"]["code"]) == (503, "upstream_account_spent")
+    assert error["message"].encode() not in body
+    assert (refusal.provider_status, refusal.said, refusal.headers) == (status, error["message"], {})
+
+
 def test_a_403_of_a_content_filter_is_the_callers():
     answer = b'{"error":{"message":"Your input was flagged by moderation for violence","code":403}}'
     status, body = error_body(provider_error(403, {}, answer, "openrouter/m"))

@@ -42,7 +42,9 @@
     ├── ResponseInterrupted        500  the process that worked on a background response is gone
     ├── BadDeployment              500  a deployment's settings cannot work
     └── ProviderRefused                 the provider's own error: its status, message and code
-        └── UpstreamCredentialRefused 502 the provider refused the gateway's own credential
+        └── OperatorsRefusal       it is about the gateway's own account: an error of ours
+            ├── UpstreamCredentialRefused 502  the provider refused the gateway's credential
+            └── UpstreamAccountSpent      503  what the gateway's account paid for is used up
 """
 
 import math
@@ -328,23 +330,22 @@ class ProviderRefused(SignalboxError):
         )
 
 
-class UpstreamCredentialRefused(ProviderRefused):
-    """The provider refused the credential that the gateway has for it: nothing that the caller could mend.
+class OperatorsRefusal(ProviderRefused):
+    """The provider refused the gateway itself, whoever calls: nothing that the caller could mend.
 
-    ``provider_status`` is the provider's, 401 or 403; the caller gets 502, and none of the provider's words (``said``),
-    which may show whose account it is or a part of the key: they are for the log.
+    ``provider_status`` is the provider's; the caller gets ours, and none of the provider's words (``said``), which may
+    show whose account it is or a part of the key: they are for the log.
     """
 
-    code: ClassVar[str] = "upstream_credential_refused"
-    status: ClassVar[int] = 502
+    sentence: ClassVar[str]
 
     def __init__(
         self, status: int, deployment: str, said: str, *, headers: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(
             status,
-            f"The provider of '{deployment}' refused the gateway's own credential. Your key is not at fault; "
-            "the gateway's operator finds the provider's words in its log.",
+            f"The provider of '{deployment}' {self.sentence} Your key is not at fault; the gateway's operator "
+            "finds the provider's words in its log.",
             headers=headers,
         )
         self.said = said
@@ -354,4 +355,22 @@ class UpstreamCredentialRefused(ProviderRefused):
     ) -> Problem:
         """An error of ours."""
         problem = super().problem(instance=instance, request_id=request_id, trace_id=trace_id)
-        return problem.model_copy(update={"status": self.status, "title": "Gateway credential refused"})
+        return problem.model_copy(update={"status": self.status, "title": self.title})
+
+
+class UpstreamCredentialRefused(OperatorsRefusal):
+    """The provider refused the credential that the gateway has for it (401, 403)."""
+
+    code: ClassVar[str] = "upstream_credential_refused"
+    status: ClassVar[int] = 502
+    title: ClassVar[str] = "Gateway credential refused"
+    sentence: ClassVar[str] = "refused the gateway's own credential."
+
+
+class UpstreamAccountSpent(OperatorsRefusal):
+    """What the operator paid the provider for is used up (402, or 429 with such a code)."""
+
+    code: ClassVar[str] = "upstream_account_spent"
+    status: ClassVar[int] = 503
+    title: ClassVar[str] = "Gateway account spent"
+    sentence: ClassVar[str] = "has no credit left for the gateway."

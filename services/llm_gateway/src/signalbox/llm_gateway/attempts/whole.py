@@ -11,7 +11,7 @@ from signalbox.common.record import record
 from signalbox.llm_gateway.accounting import AttemptAccount
 from signalbox.llm_gateway.call import Call
 from signalbox.llm_gateway.deployments import Deployment, UpstreamKind
-from signalbox.llm_gateway.errors import ProviderBroke, ProviderRefused, UpstreamCredentialRefused
+from signalbox.llm_gateway.errors import OperatorsRefusal, ProviderBroke, ProviderRefused
 from signalbox.llm_gateway.money import Prices, worst_case
 from signalbox.llm_gateway.ports import Operation, Upstream, UpstreamAnswer, UpstreamRequest
 from signalbox.llm_gateway.protocol import provider_error, refusal_in
@@ -93,10 +93,11 @@ def close_failed(attempt: AttemptAccount, error: SignalboxError) -> None:
     """The attempt ended with ``error``. Its row has the provider's own status, whatever the caller is told."""
     problem = error.problem()
     status = error.provider_status if isinstance(error, ProviderRefused) else problem.status
-    if isinstance(error, UpstreamCredentialRefused):
+    if isinstance(error, OperatorsRefusal):
         _LOG.warning(
-            "%s refuses the gateway's credential for it",
+            "%s refuses the gateway: %s",
             attempt.deployment.name,
+            error.code,
             extra={"provider_status": status, "provider_said": redacted(error.said[:_MAX_LOGGED])},
         )
     attempt.close("error" if problem.status != 504 else "timeout", status, problem.code)

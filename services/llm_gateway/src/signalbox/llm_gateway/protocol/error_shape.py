@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from signalbox.common.errors import SignalboxError
-from signalbox.llm_gateway.errors import ProviderRefused, UpstreamCredentialRefused
-from signalbox.llm_gateway.protocol.filtering import codes_of, is_filtered
+from signalbox.llm_gateway.errors import ProviderRefused, UpstreamAccountSpent, UpstreamCredentialRefused
+from signalbox.llm_gateway.protocol.refusals import codes_of, is_filtered, is_spent
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _PASSED_HEADERS = ("retry-after", "retry-after-ms")
@@ -36,8 +36,8 @@ def provider_error(
 ) -> ProviderRefused:
     """A provider's error answer as ours: status, message, type, code and ``Retry-After`` are kept.
 
-    A refusal of the gateway's own credential is the operator's affair: what the provider says of it is for the log.
-    (A 403 may also be a content filter's, which is the caller's.)
+    A refusal of the gateway's own credential, or for want of credit, is the operator's affair: what the provider says
+    of it is for the log. (A 403 may also be a content filter's, which is the caller's.)
     """
     try:
         parsed = orjson.loads(body)
@@ -54,8 +54,11 @@ def provider_error(
         if name in headers and headers[name].isascii() and headers[name].isprintable()
     }
     code = fields.get("code")
-    if status in {401, 403} and not is_filtered(codes_of(code, fields.get("type")), message):
+    codes = codes_of(code, fields.get("type"))
+    if status in {401, 403} and not is_filtered(codes, message):
         return UpstreamCredentialRefused(status, deployment_name, message, headers=passed)
+    if is_spent(status, codes):
+        return UpstreamAccountSpent(status, deployment_name, message)
     return ProviderRefused(
         status if 400 <= status <= 599 else 502,
         message,

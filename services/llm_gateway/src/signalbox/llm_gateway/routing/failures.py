@@ -17,13 +17,14 @@ from signalbox.llm_gateway.errors import (
     BudgetExceeded,
     LimitExceeded,
     LimitsUnavailable,
+    OperatorsRefusal,
     ProviderBroke,
     ProviderRefused,
     ProviderSilent,
     ProviderTimeout,
     ProviderUnreachable,
 )
-from signalbox.llm_gateway.protocol.filtering import codes_of, is_filtered
+from signalbox.llm_gateway.protocol.refusals import codes_of, is_filtered
 
 
 class Then(StrEnum):
@@ -72,9 +73,6 @@ _BY_ERROR: tuple[tuple[type[SignalboxError], Failure], ...] = (
 )
 
 _BY_STATUS = {
-    401: _OURS,
-    402: _OURS,
-    403: _OURS,
     404: Failure(Then.ELSEWHERE, counts=False, ours=True),
     408: _RETRY,
     409: Failure(Then.RETRY, counts=False),
@@ -94,8 +92,6 @@ _TOO_LONG = re.compile(
     r"|ContextWindowExceeded",
     re.IGNORECASE,
 )
-_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
-
 _WORDS_COUNT = frozenset({400, 403, 413, 422, 500, 502})
 """Statuses by which providers refuse a call for what is in it; in a stream there is none, and 502 stands for it."""
 
@@ -111,6 +107,8 @@ def failure_of(error: SignalboxError) -> Failure:
 
 
 def _refused(error: ProviderRefused) -> Failure:
+    if isinstance(error, OperatorsRefusal):
+        return _OURS
     status = error.provider_status
     codes = codes_of(error.provider_code, error.kind)
     words = error.detail if status in _WORDS_COUNT else ""
@@ -119,8 +117,6 @@ def _refused(error: ProviderRefused) -> Failure:
     if codes & _TOO_LONG_CODES or (words and status != 403 and _TOO_LONG.search(words)):
         return _LARGER
     if status == 429:
-        if codes & _SPENT:
-            return _OURS
         return Failure(Then.RETRY, counts=False, retry_after_s=retry_after_s(error))
     if status in _BY_STATUS:
         return _BY_STATUS[status]

@@ -45,7 +45,7 @@ _FIRST_LOOK_S = 0.05
 _LAST_LOOK_S = 0.5
 _MAX_KEY = 255
 _MAX_CANONICAL = 1_048_576
-_PASSING = frozenset({401, 403, 408, 409, 425, 429})
+_PASSING = frozenset({401, 402, 403, 408, 409, 425, 429})
 """Refusals of a provider that say nothing about the request: the next call may be answered."""
 
 

@@ -1,4 +1,4 @@
-"""How providers say that a content filter refused a call.
+"""How providers say that a content filter refused a call, and that the gateway's account with them is empty.
 
 Sources: OpenAI, "Error codes"; Azure OpenAI, "Content filtering"; Anthropic, Gemini, Bedrock and OpenRouter by what
 their servers answer; DashScope, "Status codes" (``data_inspection_failed``).
@@ -20,6 +20,8 @@ _FILTER = re.compile(
     re.IGNORECASE,
 )
 
+_SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"})
+
 
 def codes_of(*said: object) -> frozenset[str]:
     """What a provider's error says in its fields for codes, in lower case."""
@@ -29,3 +31,8 @@ def codes_of(*said: object) -> frozenset[str]:
 def is_filtered(codes: AbstractSet[str], words: str) -> bool:
     """Whether an error with these codes and this sentence comes from a content filter."""
     return bool(codes & _FILTER_CODES or (words and _FILTER.search(words)))
+
+
+def is_spent(status: int, codes: AbstractSet[str]) -> bool:
+    """Whether an error says that what the operator paid for is used up, which a rate limit does not."""
+    return status == 402 or (status == 429 and bool(codes & _SPENT))
