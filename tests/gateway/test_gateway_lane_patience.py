@@ -112,3 +112,18 @@ async def test_line_ends_between_requests_keep_no_connection():
         assert await client.said() == "x"
         client.send(b"\r\n")
         assert await client.at_end()
+
+
+async def test_a_websocket_is_left_alone_however_long_it_says_nothing():
+    async with lane_server(patience=SHORT, keep_alive_s=0.2) as server, connected(server) as client:
+        client.send(say("x"))
+        assert await client.said() == "x"
+        client.send(
+            b"GET /socket HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        assert (await client.head())[0] == 101
+        await asyncio.sleep(1)  # the time that passes is what is tested
+        client.send(b"\x81\x82\0\0\0\0hi")  # a text of two bytes, masked by nothing (RFC 6455, section 5.2)
+        async with asyncio.timeout(5):
+            assert await client.reader.readexactly(4) == b"\x81\x02hi"

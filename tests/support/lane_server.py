@@ -78,9 +78,19 @@ class _Chunks:
         self._front.left.set()
 
 
+async def _echo(receive, send):
+    """Says again what comes on a WebSocket."""
+    while (message := await receive())["type"] != "websocket.disconnect":
+        if message["type"] == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "websocket.send", "text": message["text"]})
+
+
 async def ordinary(scope, receive, send):
     """What is not the lane's: answered with the method, the path and the body that came."""
-    if scope["type"] != "http":
+    if scope["type"] == "websocket":
+        await _echo(receive, send)
         return
     body = b""
     while True:

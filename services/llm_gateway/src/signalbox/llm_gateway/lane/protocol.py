@@ -37,6 +37,8 @@ class LaneProtocol(HttpToolsProtocol):
         self._idle_until = _BUSY
         self._between = True
         """Whether nothing of a request has come that is not whole yet."""
+        self._begun = False
+        """Whether what came last was of any request."""
         self._in_body = False
         """Of a request that is not whole: whether its head is."""
         self._rest_timer: asyncio.TimerHandle | None = None
@@ -63,11 +65,12 @@ class LaneProtocol(HttpToolsProtocol):
                 exchange.begin(self.loop, self.transport, self.tasks, self.on_response_complete)
                 return
         begins, before, idle_until = self._between, self._exchange, self._idle_until
+        self._begun = not begins
         super().data_received(data)
         self._learn(data, None if self._exchange is before or not begins else self._exchange)
         if not self._between:
             self._await_rest()
-        elif not self._is_answering:
+        elif not self._begun:
             # Only line ends between requests: the connection is as idle as before.
             self._idle_until = idle_until
 
@@ -80,6 +83,7 @@ class LaneProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins; its scope is made when it is known to need one."""
         self._between = self._in_body = False
+        self._begun = True
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
