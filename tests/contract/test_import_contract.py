@@ -71,9 +71,13 @@ def banking(
 
 
 @pytest.fixture(scope="module")
-def museum(admin_client: PublicApi, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The bot that answers questions."""
+def museum(
+    admin_client: PublicApi, bank: BankBackend, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The bot that answers questions, its handbook searched at a backend of ours."""
     document = imported("faq_bot", tmp_path_factory.mktemp("imported"))
+    for tool in document["tools"]:
+        tool["request"]["url"] = tool["request"]["url"].replace("https://search.example.org", bank.url)
     publish(admin_client, document)
     return {"workflow_id": document["workflow_id"]}
 
@@ -200,3 +204,16 @@ def test_a_person_can_be_asked_for(client: PublicApi, museum: dict[str, str]) ->
     reply = client.query("can I talk to a person", **museum)
     assert (reply["status"], reply["decision"]["intent"]) == ("handoff", "to_desk")
     assert "I am calling the front desk." in reply["message"]
+
+
+def test_knowledge_is_asked_where_no_intent_fits(
+    client: PublicApi, museum: dict[str, str], bank: BankBackend, provider: FakeProvider
+) -> None:
+    question = "which year is the roof from, by any chance"
+    # To the model that names intents this is no intent; to the one that answers it is the answer.
+    provider.script([{"match": {"last_user_contains": question}, "reply": {"content": "From 1901 [1]."}}])
+    reply = client.query(question, **museum)
+    assert "From 1901" in reply["message"]
+    assert ("POST", "/v1/search", {"question": question, "top": None}) in bank.calls
+    prompts = [str(record.body) for record in provider.requests() if record.method == "POST"]
+    assert any("The roof was built in 1901." in prompt for prompt in prompts)

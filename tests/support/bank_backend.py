@@ -1,4 +1,4 @@
-"""The services that the imported bank assistant calls: balances, rates and appointments, with their credentials."""
+"""The services that imported assistants call: a bank's, which asks for credentials, and a search in a handbook."""
 
 import json
 import threading
@@ -25,7 +25,7 @@ class BankBackend:
                 parts = urlsplit(self.path)
                 asked = parts.path.strip("/").split("/")
                 known = self.headers.get("X-Bank-Key") == KEY or parse_qs(parts.query).get("token") == [TOKEN]
-                if not known and asked[0] != "rates":
+                if not known and asked[0] not in ("rates", "v1"):
                     self._send(401, {"detail": "who are you?"})
                     return
                 calls.append((self.command, parts.path, json.loads(body) if body else None))
@@ -36,6 +36,8 @@ class BankBackend:
                     return {"amount": "120.50", "currency": "EUR", "account": asked[1]}
                 if asked[0] == "rates":
                     return {"rate": 1.25, "currency": asked[1].upper()}
+                if asked[0] == "v1":
+                    return {"hits": [{"body": "The roof was built in 1901.", "heading": "The building"}]}
                 return {"reference": "A-17"}
 
             def _send(self, status: int, answer: Any) -> None:

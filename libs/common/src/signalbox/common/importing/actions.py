@@ -69,8 +69,8 @@ def read_action(part: Part, draft: Draft) -> None:
         draft.report.lost(
             part.entry.path,
             f"when the action `{part.id}` is taken",
-            "a model decided it, without a rule to go by.",
-            "Name it in the `end` step of a flow, or in an intent.",
+            "a model decided it, without a rule to go by; here that needs a model for `decide`.",
+            "Name a model under `llm.decide`, or name the action in the `end` step of a flow or in an intent.",
         )
 
 

@@ -259,6 +259,13 @@ def _iterations(source: Source, draft: Draft) -> None:
     count = source.whole("max_iterations", "max_iteration", "iteration_limit", low=1, high=20)
     if count is not None:
         draft.policies["max_iterations"] = count
+    if count is not None and count > 1:
+        draft.report.changed(
+            source.at("max_iterations", "max_iteration", "iteration_limit"),
+            "the rounds of a turn",
+            "a turn has more than one only where `llm.decide` names a model and there is a procedure.",
+            "Name one that the operator has set up, or leave it at one round.",
+        )
     names = ("iteration_strategy", "iteration_mode", "strategy")
     path = source.at(*names)
     nested = source.object(*names)
