@@ -4,12 +4,12 @@ import asyncio
 from dataclasses import fields, replace
 
 import pytest
-from support.workflow_records import KEY, NOW, after, message, new_session, rows, running, task, turn
+from support.workflow_records import KEY, NOW, after, erasure, message, new_session, rows, running, task, turn
 
 from signalbox.common.storage import DuplicateKey, PreconditionFailed
 from signalbox.contracts.work import FlowState
 from signalbox.workflow.background.task_repository import SqlTaskStore
-from signalbox.workflow.records import IdempotencyRecord, SessionState, TurnRecord
+from signalbox.workflow.records import IdempotencyRecord, SessionState, TimerSet, TurnRecord
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 
 
@@ -306,7 +306,7 @@ async def test_tenants_and_sessions_are_apart(sessions):
     rival = await commit_turns(sessions, 1, tenant="rival")
     other = await commit_turns(sessions, 1, session_id="s2")
     assert [record.turn_id for record in await sessions.turns(rival, 0, 10)] == ["rival-s1-1"]
-    await sessions.delete(other, NOW)
+    await sessions.delete(other, erasure(tenant=other.tenant), NOW)
     assert (await sessions.load("acme", "s1")).message_count == 2 * 2
     assert (await sessions.load("rival", "s1")).message_count == 2
 
@@ -321,12 +321,16 @@ async def test_deleting_leaves_an_epoch_and_nothing_else(sessions, keys, tasks, 
     await tasks.add(task(request="planted"), IdempotencyRecord(of_task, "h", "task1", "planted", NOW))
     await tasks.add(task(2, session_id="s2"))
     session = await sessions.load("acme", "s1")
-    await sessions.begin(session, running(2, user_text="planted"))
+    outbox = [message(number, session_id=name, payload="planted") for number, name in ((1, "s1"), (2, "s2"))]
+    timers = TimerSet("acme", "s1", 1, 2, NOW, "planted")
+    await sessions.commit(session, after(session), turn(2), begun=False, outbox=outbox, timers=timers)
+    session = await sessions.load("acme", "s1")
+    await sessions.begin(session, running(3, user_text="planted"))
 
     with pytest.raises(PreconditionFailed):
-        await sessions.delete(replace(session, last_seq=0), NOW + 7)
-    assert len(await rows(database, "turns")) == 2
-    await sessions.delete(session, NOW + 7)
+        await sessions.delete(replace(session, last_seq=0), erasure(), NOW + 7)
+    assert len(await rows(database, "turns")) == 3
+    await sessions.delete(session, erasure(), NOW + 7)
 
     left = await sessions.load("acme", "s1")
     assert (left.status, left.epoch, left.last_seq, left.message_count) == ("deleted", 2, 0, 0)
@@ -339,18 +343,21 @@ async def test_deleting_leaves_an_epoch_and_nothing_else(sessions, keys, tasks, 
     assert await rows(database, "turns") == []
     assert await rows(database, "idempotency") == []
     assert [row["task_id"] for row in await rows(database, "tasks")] == ["task2"]
+    assert [row["message_id"] for row in await rows(database, "outbox")] == ["m2"]
+    assert await rows(database, "timers") == []
+    assert [row["erasure_id"] for row in await rows(database, "erasures")] == ["erasure1"]
     assert "planted" not in repr([await rows(database, name) for name in ("sessions", "turns", "tasks")])
     with pytest.raises(PreconditionFailed):
-        await sessions.commit(session, after(session), turn(2), begun=True)
+        await sessions.commit(session, after(session), turn(3), begun=True)
     with pytest.raises(PreconditionFailed):
-        await sessions.commit(session, after(session), turn(2), begun=False)
+        await sessions.commit(session, after(session), turn(3), begun=False)
 
 
 async def test_live_sessions_are_counted_by_tenant(sessions):
     await commit_turns(sessions, 1)
     await commit_turns(sessions, 1, session_id="s2", expires_at=NOW + 9000)
     await commit_turns(sessions, 1, tenant="rival")
-    await sessions.delete(await commit_turns(sessions, 1, session_id="s3"), NOW)
+    await sessions.delete(await commit_turns(sessions, 1, session_id="s3"), erasure(), NOW)
     assert (await sessions.count("acme", NOW), await sessions.count("acme", NOW + 5000)) == (2, 1)
     assert (await sessions.count("rival", NOW), await sessions.count("third", NOW)) == (1, 0)
 

@@ -34,6 +34,7 @@ OPERATOR_SCOPES = (
     "query",
     "act_for_users",
     "sessions:read",
+    "sessions:delete",
     "llm",
     "config:read",
     "config:write",

@@ -5,7 +5,7 @@ from typing import Any
 
 from signalbox.common.storage import Database, Statement
 from signalbox.workflow.background.records import OutboxMessage, TaskRecord
-from signalbox.workflow.records import IdempotencyKey, Session, TurnRecord
+from signalbox.workflow.records import ErasureRecord, IdempotencyKey, Session, TurnRecord
 
 NOW = 1_728_043_200_000
 KEY = IdempotencyKey("acme", "key:1", "query", "k1")
@@ -91,6 +91,12 @@ def task(number: int = 1, **changes: Any) -> TaskRecord:
         "created_at": NOW,
     }
     return TaskRecord(**{**values, **changes})
+
+
+def erasure(number: int = 1, tenant: str = "acme", **changes: Any) -> ErasureRecord:
+    """Something to be forgotten elsewhere."""
+    values = {"what": "{}", "due_at": NOW, "created_at": NOW}
+    return ErasureRecord(tenant, f"erasure{number}", **{**values, **changes})
 
 
 async def rows(database: Database, table: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from support.admin_stand_in import hash_of
 
 from signalbox.common.cache import Cache, MemoryCache
 from signalbox.common.clients import ChatAnswer
+from signalbox.common.errors import SignalboxError
 from signalbox.common.rules import Re2Engine
 from signalbox.common.snapshots.feed import NoRelease
 from signalbox.common.storage import Database, Statement
@@ -22,6 +23,7 @@ from signalbox.contracts.admin import ReleasePointer, SnapshotDocument
 from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import TextData, TextEvent, UsageData
 from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.keeping import Forgotten, KeptData, KeptDataRequest, OfSessions
 from signalbox.contracts.llm import (
     ChatChoice,
     ChatReply,
@@ -56,11 +58,19 @@ from signalbox.workflow.flow_model import FlowModel
 from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.idempotency import Idempotency
 from signalbox.workflow.iterations import Iterations
+from signalbox.workflow.keeping.erasing import Eraser
+from signalbox.workflow.keeping.exporting import Exporter
+from signalbox.workflow.keeping.listing import SessionLists
+from signalbox.workflow.keeping.repository import SqlKeepingStore
+from signalbox.workflow.keeping.retention import Retention
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Incoming, Matcher
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
 from signalbox.workflow.queries import QueryService
+from signalbox.workflow.recall.recall import Recall
+from signalbox.workflow.recall.repository import SqlSummaryStore
+from signalbox.workflow.recall.summariser import Summariser
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 from signalbox.workflow.roles import RoleModels
 from signalbox.workflow.running import RunningTurns
@@ -305,6 +315,28 @@ class GatewayStandIn(Sibling):
         return ModelList(data=[], roles=self.roles)
 
 
+class KeepingStandIn:
+    """Stands in for a service that keeps something of sessions: forgets it, or fails as it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[OfSessions] = []
+        self.items: list[dict[str, Any]] = []
+        self.failing: SignalboxError | None = None
+
+    async def forget(self, what: OfSessions, principal: Principal) -> Forgotten:
+        """As ``SkillsClient.forget``."""
+        if self.failing is not None:
+            raise self.failing
+        self.asked.append(what)
+        return Forgotten(rows=1)
+
+    async def kept(self, request: KeptDataRequest, principal: Principal) -> KeptData:
+        """As ``SkillsClient.kept``: one item a page."""
+        number = int(request.after or 0)
+        last = number + 1 >= len(self.items)
+        return KeptData(items=self.items[number : number + 1], next_after=None if last else str(number + 1))
+
+
 def flow_result(message: str = "Done.", status: str = "completed", **more: Any) -> FlowResultFrame:
     """The last frame of a flow."""
     return FlowResultFrame(result=FlowResult(status=status, message=message, **more))
@@ -367,6 +399,7 @@ class Stage:
         roles = RoleModels(gateway)
         matcher = Matcher(LlmMatcher(gateway, self.plans), roles)
         flows_: Any = self.flows
+        self.recall = Recall(SqlSummaryStore(database), Summariser(gateway, roles))
         self.runner = TurnRunner(
             self.store,
             self.keeper,
@@ -378,23 +411,23 @@ class Stage:
             self.settings,
             NoOpTracer(),
             name,
+            recall=self.recall,
         )
         self.events = SharedEvents(self.cache, self.store, self.settings)
         self.idempotency = Idempotency(SqlIdempotencyStore(database), self.settings)
         self.queries = QueryService(self.runner, self.running, self.idempotency, self.events, self.settings)
-        self.views = SessionViews(self.store, self.keeper, self.events, self.running, releases_)
-        self.timer_store = SqlTimerStore(database)
-        self.timers = TimerFiring(
-            self.timer_store,
-            self.store,
-            self.keeper,
-            releases_,
-            releases_,
-            Actions(),
-            self.cache,
-            NoOpTracer(),
-            name,
+        self.kept = SqlKeepingStore(database)
+        self.elsewhere = KeepingStandIn()
+        self.eraser = Eraser(
+            self.store, self.kept, self.kept, self.keeper, self.cache, [self.elsewhere], late_ms=60_000
         )
+        self.retention = Retention(self.kept, self.eraser, self.cache, name)
+        self.exporter = Exporter(self.kept, {"elsewhere": self.elsewhere})
+        self.lists = SessionLists(self.kept)
+        self.views = SessionViews(self.store, self.keeper, self.events, self.running, releases_, self.eraser)
+        self.timer_store = SqlTimerStore(database)
+        shared = (self.store, self.keeper, releases_, releases_)
+        self.timers = TimerFiring(self.timer_store, *shared, Actions(), self.cache, NoOpTracer(), name)
 
     def replica(self, name: str = "b") -> "Stage":
         """Another replica over the same stores and releases."""

@@ -1,7 +1,7 @@
 """A bench for skills: scripted model, tools as functions, runs in memory or in SQLite."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -143,6 +143,17 @@ class MemoryRuns:
             raise DuplicateKey("skills_runs")
         self.writes.append("finish")
         self.runs[run.tenant, run.run_id] = run
+
+    async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
+        names = [name for name, run in self.runs.items() if run.session_id in session_ids]
+        for name in names:
+            del self.runs[name]
+        return len(names)
+
+    async def kept(
+        self, tenant: str, session_ids: Sequence[str], after: str, limit: int
+    ) -> list[tuple[RunRecord, list[StepRecord]]]:
+        return [(run, []) for run in self.runs.values() if run.session_id in session_ids]
 
 
 class FakeBooks:

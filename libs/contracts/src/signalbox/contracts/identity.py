@@ -19,6 +19,8 @@ class Scope(StrEnum):
     """Name another user in ``user_id``: for a customer's own backend."""
     SESSIONS_READ = "sessions:read"
     """Read every session of the tenant."""
+    SESSIONS_DELETE = "sessions:delete"
+    """Delete every session of the tenant, and erase users."""
     LLM = "llm"
     """Call models through the gateway."""
     CONFIG_READ = "config:read"

@@ -42,12 +42,16 @@ from signalbox.llm_gateway.caching.metrics import CacheLookups
 from signalbox.llm_gateway.caching.rules import CacheRules
 from signalbox.llm_gateway.caching.semantic import Embed, SemanticAnswers
 from signalbox.llm_gateway.caching.sharing import SharedCalls
+from signalbox.llm_gateway.caching.whose import AnswersOf
 from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.demo import DemoUpstream
 from signalbox.llm_gateway.deployments import Credentials, UpstreamKind
 from signalbox.llm_gateway.endpoints import router
 from signalbox.llm_gateway.front import ModelFront
+from signalbox.llm_gateway.keeping.endpoints import router as keeping_router
+from signalbox.llm_gateway.keeping.repository import LedgerNames
+from signalbox.llm_gateway.keeping.service import GatewayKeeping
 from signalbox.llm_gateway.lane import Lane, LaneCounter, Patience
 from signalbox.llm_gateway.ledger import BatchedLedger
 from signalbox.llm_gateway.messages.endpoints import router as messages_router
@@ -131,7 +135,7 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
             settings=settings.model_copy(update={"max_body_bytes": settings.llm_max_body_bytes}),
             tracing=platform.tracing,
             authenticator=authenticator,
-            routers=[router, messages_router, responses_router, policies_router],
+            routers=[router, messages_router, responses_router, policies_router, keeping_router],
             lifespan=lifespan,
             ready_checks={"database": LedgerRepository(database).ping, **limits.checks},
             metrics=metrics,
@@ -140,9 +144,9 @@ def create_app(settings: GatewaySettings | None = None, platform: Platform | Non
     )
     _open_fronts(app, settings, calls, caching.calls, tracer)
     app.state.responses = responses.service
-    app.state.catalog = catalog
     app.state.usage = Usage(database, limits.corrections)
-    app.state.policies = policies.managed
+    app.state.policies, app.state.catalog = policies.managed, catalog
+    app.state.keeping = GatewayKeeping(LedgerNames(database), caching.whose, now_ms)
     app.state.budgets = BudgetReports(database, policies.managed, policies.source.current, now_ms)
     return app
 
@@ -271,6 +275,7 @@ class _CachingParts(NamedTuple):
     shared: SharedCalls
     calls: IdempotentCalls
     keeper: IdempotencyKeeper
+    whose: AnswersOf
 
 
 @asynccontextmanager
@@ -306,11 +311,11 @@ def _caching(
     )
     kept, shared = KeptAnswers(cache), SharedCalls()
     rules = CacheRules(settings.declared.caches)
-    semantic = SemanticAnswers(kept, embed, now_ms)
+    semantic, whose = SemanticAnswers(kept, embed, now_ms), AnswersOf(cache)
     answering = CachedAnswering(
-        attempts, rules, kept, shared, semantic, now_ms, CacheLookups(metrics.registry)
+        attempts, rules, kept, shared, semantic, whose, now_ms, CacheLookups(metrics.registry)
     )
-    return _CachingParts(answering, kept, shared, calls, keeper)
+    return _CachingParts(answering, kept, shared, calls, keeper, whose)
 
 
 def _attempts(

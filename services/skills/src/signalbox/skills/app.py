@@ -17,6 +17,7 @@ from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.skills.book import SkillBook
 from signalbox.skills.endpoints import router
+from signalbox.skills.keeping import KeptRuns
 from signalbox.skills.model import GatewayModel
 from signalbox.skills.repository import SqlRuns
 from signalbox.skills.service import Callees, SkillRuns
@@ -62,9 +63,11 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
             ready_checks={"config": follower.feed.check, "database": database.ping},
         )
     )
+    runs = SqlRuns(database)
+    app.state.kept_runs = KeptRuns(runs)
     app.state.skill_runs = SkillRuns(
         follower.snapshots,
-        SqlRuns(database),
+        runs,
         Callees(
             tools_for=lambda principal: RemoteTools(tools, principal),
             model_for=lambda principal: GatewayModel(gateway, roles, principal),

@@ -1,6 +1,6 @@
 """What runs need from outside: snapshots, tools, a model, stored runs, HTTP calls."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
 from signalbox.common.clients import CallLabels, ChatChunk
@@ -71,4 +71,14 @@ class Runs(Protocol):
 
     async def finish(self, run: RunRecord, *, begun: bool) -> None:
         """Store how a run ended; one that made no write is stored only now. Raises DuplicateKey."""
+        ...
+
+    async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
+        """Remove the runs of sessions with their steps; returns how many runs there were."""
+        ...
+
+    async def kept(
+        self, tenant: str, session_ids: Sequence[str], after: str, limit: int
+    ) -> list[tuple[RunRecord, list[StepRecord]]]:
+        """Runs of sessions, with their steps, by id from behind ``after``."""
         ...

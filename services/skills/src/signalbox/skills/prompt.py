@@ -75,6 +75,9 @@ def _earlier(message: ChatMessage) -> Message | None:
     role = _ROLES.get(message.role)
     if role == "user":
         return Message(role="user", content=message.text)
+    if message.role == "system":
+        # What is left of turns that no longer fit.
+        return Message(role="system", content=message.text)
     return Message(role="assistant", content=message.text) if role is not None else None
 
 

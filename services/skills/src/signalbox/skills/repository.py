@@ -1,8 +1,19 @@
 """Runs and their writes in SQL."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from signalbox.common.storage import Database, Statement, Write, assigned, columns_of, insert_into, listed
+from signalbox.common.storage import (
+    Database,
+    Statement,
+    Write,
+    any_of,
+    assigned,
+    columns_of,
+    insert_into,
+    listed,
+)
 from signalbox.skills.records import RunRecord, StepRecord
 
 _RUN = columns_of(RunRecord)
@@ -31,6 +42,20 @@ _INSERT_STEP = Statement(insert_into("skills_run_steps", columns_of(StepRecord))
 _END_STEP = Statement(
     f"UPDATE skills_run_steps SET {assigned(_STEP_ENDING)}"
     f" WHERE {_THIS_RUN} AND step = :in_step AND status = 'begun'"
+)
+_OF_SESSIONS = f"tenant = :in_tenant AND {any_of('session_id', 'sessions')}"
+_FORGET_STEPS = Statement(
+    "DELETE FROM skills_run_steps WHERE tenant = :in_tenant"
+    f" AND run_id IN (SELECT run_id FROM skills_runs WHERE {_OF_SESSIONS})"
+)
+_FORGET_RUNS = Statement(f"DELETE FROM skills_runs WHERE {_OF_SESSIONS} RETURNING run_id")
+_KEPT_RUNS = Statement(
+    f"SELECT {listed(_RUN)} FROM skills_runs WHERE {_OF_SESSIONS} AND run_id > :behind"
+    " ORDER BY run_id LIMIT :at_most"
+)
+_KEPT_STEPS = Statement(
+    f"SELECT {listed(columns_of(StepRecord))} FROM skills_run_steps"
+    f" WHERE tenant = :in_tenant AND {any_of('run_id', 'runs')} ORDER BY run_id, step"
 )
 
 
@@ -67,3 +92,21 @@ class SqlRuns:
         values = {f"new_{name}": getattr(run, name) for name in _ENDING}
         place = {"in_tenant": run.tenant, "in_run": run.run_id}
         await self._database.write(Write(_FINISH_RUN, {**values, **place}, expect=1))
+
+    async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
+        """See ``Runs.forget``."""
+        of = {"in_tenant": tenant, "sessions": list(session_ids)}
+        [_, runs] = await self._database.write(Write(_FORGET_STEPS, of), Write(_FORGET_RUNS, of))
+        return len(runs)
+
+    async def kept(
+        self, tenant: str, session_ids: Sequence[str], after: str, limit: int
+    ) -> list[tuple[RunRecord, list[StepRecord]]]:
+        """See ``Runs.kept``."""
+        of = {"in_tenant": tenant, "sessions": list(session_ids), "behind": after, "at_most": limit}
+        runs = [RunRecord(**row) for row in await self._database.fetch_all(_KEPT_RUNS, of)]
+        named = {"in_tenant": tenant, "runs": [run.run_id for run in runs]}
+        steps: dict[str, list[StepRecord]] = defaultdict(list)
+        for row in await self._database.fetch_all(_KEPT_STEPS, named):
+            steps[row["run_id"]].append(StepRecord(**row))
+        return [(run, steps[run.run_id]) for run in runs]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Literal, NamedTuple
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from signalbox.common.auth import KeyRing
 from signalbox.common.clients import FlowsClient, GatewayClient, SkillsClient, ToolsClient
@@ -47,6 +47,12 @@ from signalbox.workflow.flow_model import FlowModel
 from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.idempotency import Idempotency
 from signalbox.workflow.iterations import Iterations
+from signalbox.workflow.keeping import endpoints as keeping_endpoints
+from signalbox.workflow.keeping.erasing import Eraser
+from signalbox.workflow.keeping.exporting import Exporter
+from signalbox.workflow.keeping.listing import SessionLists
+from signalbox.workflow.keeping.repository import SqlKeepingStore
+from signalbox.workflow.keeping.retention import Retention
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.example_matcher import LateEncoder
@@ -55,6 +61,9 @@ from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMe
 from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.query_socket import QuerySockets
+from signalbox.workflow.recall.recall import Recall
+from signalbox.workflow.recall.repository import SqlSummaryStore
+from signalbox.workflow.recall.summariser import Summariser
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 from signalbox.workflow.roles import RoleModels
 from signalbox.workflow.running import RunningTurns
@@ -84,7 +93,18 @@ class Services(NamedTuple):
     keeper: SessionKeeper
     running: RunningTurns
     timers: TimerFiring
+    recall: Recall
+    keeping: "Keeping"
     background: "Background"
+
+
+class Keeping(NamedTuple):
+    """Lists, exports and erasure."""
+
+    eraser: Eraser
+    retention: Retention
+    exporter: Exporter
+    lists: SessionLists
 
 
 class Background(NamedTuple):
@@ -116,37 +136,32 @@ def wire(
     running = RunningTurns(WriteGate(platform.cache.leases))
     tracer = platform.tracing.tracer(_NAME)
     actions = Actions()
-    executor = Executor(
-        platform.client(FlowsClient, _NAME),
-        platform.client(SkillsClient, _NAME),
-        platform.client(ToolsClient, _NAME),
-        actions,
-    )
+    skills = platform.client(SkillsClient, _NAME)
+    keeping = _keeping(settings, platform, keeper, skills, gateway)
+    flows, tools = platform.client(FlowsClient, _NAME), platform.client(ToolsClient, _NAME)
+    executor = Executor(flows, skills, tools, actions)
+    shared = (store, keeper, follower.feed, follower.snapshots)
     timers = TimerFiring(
         SqlTimerStore(database),
-        store,
-        keeper,
-        follower.feed,
-        follower.snapshots,
+        *shared,
         actions,
         platform.cache,
         tracer,
         owner,
     )
     roles = RoleModels(gateway)
+    recall = Recall(SqlSummaryStore(database), Summariser(gateway, roles))
     matcher = _matcher(settings, platform, gateway, roles, metrics)
-    listener = FlowListener(platform.client(FlowsClient, _NAME), matcher, FlowModel(gateway, roles))
+    listener = FlowListener(flows, matcher, FlowModel(gateway, roles))
     runner = TurnRunner(
-        store,
-        keeper,
-        follower.feed,
-        follower.snapshots,
+        *shared,
         Caps(platform.cache, SqlSpending(database)),
         Decider(matcher, listener),
         Conversation(executor, Iterations(executor, gateway)),
         settings,
         tracer,
         owner,
+        recall=recall,
     )
     events = SharedEvents(platform.cache, store, settings)
     idempotency = Idempotency(SqlIdempotencyStore(database), settings)
@@ -154,12 +169,32 @@ def wire(
         queries=QueryService(runner, running, idempotency, events, settings),
         events=events,
         idempotency=idempotency,
-        views=SessionViews(store, keeper, events, running, follower.feed),
+        views=SessionViews(store, keeper, events, running, follower.feed, keeping.eraser),
         keeper=keeper,
         running=running,
         timers=timers,
+        recall=recall,
+        keeping=keeping,
         background=_background(settings, platform, idempotency.store, runner, running, keys, owner, metrics),
     )
+
+
+def _keeping(
+    settings: WorkflowSettings,
+    platform: Platform,
+    keeper: SessionKeeper,
+    skills: SkillsClient,
+    gateway: GatewayClient,
+) -> Keeping:
+    """What lists, exports and forgets, here and in the services that keep something of sessions."""
+    database = platform.database(_NAME)
+    store, kept = SqlSessionStore(database), SqlKeepingStore(database)
+    # What was streaming when its session was deleted has ended then, and so has what it asked for.
+    late_ms = settings.stream_timeout_ms + 60_000
+    eraser = Eraser(store, kept, kept, keeper, platform.cache, (skills, gateway), late_ms)
+    exporter = Exporter(kept, {"skill_runs": skills, "model_calls": gateway})
+    retention = Retention(kept, eraser, platform.cache, f"{_NAME}-{secrets.token_hex(4)}")
+    return Keeping(eraser, retention, exporter, SessionLists(kept))
 
 
 def _matcher(
@@ -211,10 +246,12 @@ def _background(
 async def _beside(services: Services) -> AsyncIterator[None]:
     """Run what turns need beside them while the block runs."""
     services.keeper.start()
-    for part in (services.idempotency, services.timers):
+    keeping = services.keeping
+    parts = (services.idempotency, services.timers, keeping.eraser, keeping.retention)
+    for part in parts:
         part.start()
     yield
-    for part in (services.timers, services.idempotency):
+    for part in reversed(parts):
         await part.stop()
 
 
@@ -271,6 +308,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             late = loop.call_later(_IDLE_S, loop.run_in_executor, None, compiler.load_late)
             stack.callback(late.cancel)
             stack.push_async_callback(services.keeper.drain)
+            stack.push_async_callback(services.recall.close)
             await stack.enter_async_context(_working(background, services.running, settings.drain_seconds))
             yield
 
@@ -288,7 +326,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
             tracing=platform.tracing,
             metrics=metrics,
             authenticator=authenticator,
-            routers=[endpoints.public, background_endpoints.public, endpoints.internal],
+            routers=_routers(),
             lifespan=lifespan,
             ready_checks={
                 "database": platform.database(_NAME).ping,
@@ -316,3 +354,11 @@ def _expose(app: FastAPI, services: Services, settings: WorkflowSettings) -> Non
     app.state.schedules = services.background.schedules
     app.state.webhooks = services.background.webhooks
     app.state.task_runner = services.background.runner
+    app.state.session_lists = services.keeping.lists
+    app.state.exporter = services.keeping.exporter
+    app.state.eraser = services.keeping.eraser
+
+
+def _routers() -> list[APIRouter]:
+    """The routes of the service, in the order in which they are described."""
+    return [endpoints.public, background_endpoints.public, keeping_endpoints.router, endpoints.internal]

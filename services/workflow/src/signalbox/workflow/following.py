@@ -54,7 +54,7 @@ class SharedEvents:
         owner = orjson.dumps([given.principal.subject, given.user_id])
         with suppress(Unavailable):
             await self._values.put(
-                StoredValue(_owner_key(tenant, turn_id), owner, keep_ms), self._life(tenant, turn_id)
+                StoredValue(owner_key(tenant, turn_id), owner, keep_ms), self._life(tenant, turn_id)
             )
             if given.again:
                 # The events of the attempt that died are not those of this one.
@@ -109,7 +109,7 @@ class SharedEvents:
     async def logged(self, tenant: str, turn_id: str) -> LoggedTurn | None:
         """What the shared log tells of a streamed turn; None when it has not begun, or the log is gone."""
         events = await self._logs.read(log_name(tenant, turn_id), 0)
-        owner = await self._values.get(_owner_key(tenant, turn_id))
+        owner = await self._values.get(owner_key(tenant, turn_id))
         if owner is None or not events or events[0][0] != 1:
             return None
         first, last = parse_event(events[0][1]), parse_event(events[-1][1])
@@ -140,7 +140,8 @@ class SharedEvents:
         return StoredValue(_life_key(tenant, turn_id), b"1", self._settings.lease_ttl_ms)
 
 
-def _owner_key(tenant: str, turn_id: str) -> str:
+def owner_key(tenant: str, turn_id: str) -> str:
+    """Where it says, in the cache, whose a turn is."""
     return key("turn-owner", tenant, turn_id)
 
 

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from signalbox.common.storage import Write
+from signalbox.contracts.events import UsageData
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.records import (
+    ErasureRecord,
     Fired,
     IdempotencyKey,
     IdempotencyRecord,
+    Recalled,
     Session,
+    Summary,
     TimerSet,
     TurnRecord,
 )
@@ -91,8 +95,10 @@ class SessionStore(Protocol):
         """The last committed turns of the session's epoch, oldest first."""
         ...
 
-    async def delete(self, session: Session, now: int) -> None:
-        """Remove the session's content for good, keeping only that its id had an epoch.
+    async def delete(self, session: Session, erasure: ErasureRecord, now: int) -> None:
+        """Remove the session's content for good, and keep what is to be forgotten of it elsewhere.
+
+        Of the session itself only stays that its id had an epoch.
 
         Raises:
             PreconditionFailed: the session has moved on meanwhile; nothing was removed.
@@ -134,6 +140,21 @@ class IdempotencyStore(Protocol):
 
     async def prune(self, created_before: int, limit: int) -> int:
         """Forget records that have served their time, at most ``limit``; returns how many."""
+        ...
+
+
+class SummaryStore(Protocol):
+    """What models are told of the turns that they are no longer shown."""
+
+    async def recall(self, session: Session, limit: int) -> Recalled:
+        """The summary of the session's epoch, and the last turns that are not in it, at most ``limit``."""
+        ...
+
+    async def keep(self, summary: Summary, turn_id: str | None, usage: UsageData | None) -> None:
+        """Store a summary unless there is a later one, or the session's epoch is over.
+
+        ``usage`` is what it cost, to be added to the turn ``turn_id``.
+        """
         ...
 
 

@@ -75,6 +75,8 @@ class Session:
     config_hash: str | None = None
     updated_at: int = 0
     state: SessionState = field(default_factory=SessionState)
+    keep_until: int | None = None
+    """When it is to be deleted; None for as long as nobody does."""
     stored: bool = False
     """Whether the database has a row of it."""
 
@@ -181,3 +183,35 @@ class Fired:
     """As it was taken; the commit compares with it."""
     left: TimerSet | None
     """What is still to fire."""
+
+
+@record
+class ErasureRecord:
+    """What is still to be forgotten of something deleted here. ``what`` is JSON of ``contracts.keeping.OfSessions``."""
+
+    tenant: str
+    erasure_id: str
+    what: str
+    due_at: int
+    created_at: int
+    attempt: int = 0
+
+
+@record
+class Summary:
+    """What models are told of a session's turns up to ``through_seq``, instead of the turns themselves."""
+
+    tenant: str
+    session_id: str
+    epoch: int
+    through_seq: int
+    text: str
+    made_at: int
+
+
+@record
+class Recalled:
+    """What is known of a conversation: the summary of older turns, and the committed turns after it, oldest first."""
+
+    summary: Summary | None
+    turns: list[TurnRecord]

@@ -20,7 +20,9 @@ from signalbox.common.storage import (
 from signalbox.workflow.background.outbox_repository import insert_outbox
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.idempotency_rows import IDEMPOTENCY_COLUMNS, insert_idempotency
+from signalbox.workflow.keeping.repository import write_of as write_of_erasure
 from signalbox.workflow.records import (
+    ErasureRecord,
     Fired,
     IdempotencyKey,
     IdempotencyRecord,
@@ -100,6 +102,9 @@ _DELETE_STORED_REPLIES = Statement(
     f" OR target_id IN (SELECT task_id FROM workflow_tasks WHERE {_THIS_SESSION}))"
 )
 _DELETE_TASKS = Statement(f"DELETE FROM workflow_tasks WHERE {_THIS_SESSION}")
+_DELETE_OUTBOX = Statement(f"DELETE FROM workflow_outbox WHERE {_THIS_SESSION}")
+_DELETE_TIMERS = Statement(f"DELETE FROM workflow_timers WHERE {_THIS_SESSION}")
+_DELETE_SUMMARY = Statement(f"DELETE FROM workflow_summaries WHERE {_THIS_SESSION}")
 _FEEDBACK = Statement(
     f"UPDATE workflow_turns SET thumb = :new_thumb, comment = :new_comment WHERE {_THIS_TURN}"
 )
@@ -257,7 +262,7 @@ class SqlSessionStore:
         )
         return [TurnRecord(**row) for row in reversed(rows)]
 
-    async def delete(self, session: Session, now: int) -> None:
+    async def delete(self, session: Session, erasure: ErasureRecord, now: int) -> None:
         """See ``SessionStore.delete``."""
         emptied = {
             **_session_row(session),
@@ -270,6 +275,7 @@ class SqlSessionStore:
             "state": SessionState().model_dump_json(),
             "updated_at": now,
             "expires_at": now,
+            "keep_until": None,
         }
         name = {"in_tenant": session.tenant, "in_session": session.session_id}
         advance = {f"new_{column}": value for column, value in emptied.items()}
@@ -278,6 +284,10 @@ class SqlSessionStore:
             Write(_DELETE_STORED_REPLIES, name),
             Write(_DELETE_TURNS, name),
             Write(_DELETE_TASKS, name),
+            Write(_DELETE_OUTBOX, name),
+            Write(_DELETE_TIMERS, name),
+            Write(_DELETE_SUMMARY, name),
+            write_of_erasure(erasure),
         )
 
     async def feedback(self, tenant: str, turn_id: str, thumb: str, comment: str) -> None:
@@ -400,6 +410,7 @@ def _session_row(session: Session) -> dict[str, Any]:
         "created_at": session.created_at,
         "updated_at": session.updated_at,
         "expires_at": session.expires_at,
+        "keep_until": session.keep_until,
     }
 
 

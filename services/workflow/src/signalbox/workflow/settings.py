@@ -58,3 +58,8 @@ class WorkflowSettings(CommonSettings):
     another after twice this."""
     schedules_per_key: int = Field(default=100, ge=0)
     """Schedules that one key may have."""
+    retention_days: int | None = Field(default=None, ge=1)
+    """Days after its last message at which a session is deleted, whatever its workflow says; a workflow may keep it for
+    less. None leaves it to the workflow."""
+    retention_days_by_tenant: dict[str, int] = {}
+    """The same for single tenants, instead of ``retention_days``."""

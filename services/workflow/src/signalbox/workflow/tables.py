@@ -21,7 +21,14 @@ SESSIONS = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("keep_until", BigInteger),
     Index("workflow_sessions_updated", "tenant", "updated_at"),
+    Index(
+        "workflow_sessions_kept",
+        "keep_until",
+        sqlite_where=text("keep_until IS NOT NULL"),
+        postgresql_where=text("keep_until IS NOT NULL"),
+    ),
     Index(
         "workflow_sessions_user",
         "tenant",

@@ -29,6 +29,7 @@ from signalbox.contracts.events import (
     StartEvent,
     TextData,
     TextEvent,
+    UsageData,
     UsageEvent,
 )
 from signalbox.contracts.query import QueryReply, TurnState
@@ -38,9 +39,11 @@ from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
 from signalbox.workflow.execution import Outcome, Work
+from signalbox.workflow.keeping.days import RetentionDays
 from signalbox.workflow.matching import History, Incoming
 from signalbox.workflow.pinning import may_move
 from signalbox.workflow.ports import SessionStore
+from signalbox.workflow.recall.recall import Recall, TurnRecall
 from signalbox.workflow.records import Session, TurnRecord
 from signalbox.workflow.running import TurnStop
 from signalbox.workflow.sessions import HeldSession, Policy, SessionKeeper
@@ -82,6 +85,8 @@ class TurnRunner:
         settings: WorkflowSettings,
         tracer: trace.Tracer,
         owner: str,
+        *,
+        recall: Recall,
     ) -> None:
         self._store = store
         self._keeper = keeper
@@ -90,6 +95,8 @@ class TurnRunner:
         self._caps = caps
         self._decider = decider
         self._conversation = conversation
+        self._recall = recall
+        self._retention = RetentionDays(settings.retention_days, settings.retention_days_by_tenant)
         self._settings = settings
         self._tracer = tracer
         self._owner = owner
@@ -189,10 +196,9 @@ class TurnRunner:
         begun = stop.may_write = False
         try:
             await self._announce_start(given, start, log)
-            message = given.request.message
-            history = self._history(start, start.snapshot.config.policies.context.max_turns)
+            message, recall = given.request.message, self._recalled(given, start)
             incoming = Incoming.of(
-                start.snapshot, message, start.context, given.principal, history, start.allowance
+                start.snapshot, message, start.context, given.principal, recall.messages, start.allowance
             )
             plan = await self._decider.decide(start.session, message, incoming)
             begun = stop.may_write = plan.may_write(start.snapshot)
@@ -201,8 +207,10 @@ class TurnRunner:
                 await self._announce_intent(plan, log)
                 greeting = await self._greet(start, log)
                 outcome = await self._work(given, start, plan, log, incoming)
+                if recall.usage:
+                    outcome = await _with_usage(outcome, recall.usage, log)
                 reply = turn_reply(given, start, plan, outcome, greeting)
-                after = session_after(start, plan, outcome)
+                after = session_after(start, plan, outcome, self._retention)
                 record = committed_record(self._owner, given, start, plan, outcome, reply, log)
                 further = given.further(reply) if given.further is not None else ()
                 await self._commit(given, start, after, record, outcome, further, begun=begun)
@@ -213,6 +221,7 @@ class TurnRunner:
             raise
         held.after = replace(after, stored=True)
         await log.emit(CompleteEvent(data=reply))
+        recall.after_commit(held.after)
         return reply
 
     @asynccontextmanager
@@ -366,18 +375,24 @@ class TurnRunner:
         await log.emit(TextEvent(data=TextData(delta=f"{greeting}\n\n")))
         return greeting
 
-    def _history(self, start: TurnStart, most: int) -> History:
-        """Reads what was said before, ``most`` turns of it, once, if anything wants to know."""
+    def _transcript(self, start: TurnStart) -> History:
+        """Reads the conversation as it was, once, if anything hands it on."""
         known: list[ChatMessage] | None = None
 
         async def read() -> list[ChatMessage]:
             nonlocal known
             if known is None:
-                turns = await self._store.recent_turns(start.session, most) if start.before.stored else []
+                stored, most = start.before.stored, _TRANSCRIPT_TURNS
+                turns = await self._store.recent_turns(start.session, most) if stored else []
                 known = chat_messages(turns)
             return known
 
         return read
+
+    def _recalled(self, given: TurnInput, start: TurnStart) -> TurnRecall:
+        """Reads what was said before, once, if anything wants to know."""
+        session = replace(start.session, stored=start.before.stored)
+        return self._recall.of_turn(session, start.snapshot, start.context, given.principal)
 
     async def _work(
         self, given: TurnInput, start: TurnStart, plan: Plan, log: TurnLog, incoming: Incoming
@@ -389,7 +404,7 @@ class TurnRunner:
             message=given.request.message if plan.message is None else plan.message,
             history=incoming.history,
             allowance=incoming.allowance,
-            transcript=self._history(start, _TRANSCRIPT_TURNS),
+            transcript=self._transcript(start),
             emit=log.emit,
             parameters=plan.decided.parameters,
             untranslated=start.untranslated,
@@ -430,6 +445,13 @@ class TurnRunner:
             await asyncio.sleep(_HEARTBEAT_S)
             with suppress(Unavailable):
                 await self._store.heartbeat(turn, now_ms())
+
+
+async def _with_usage(outcome: Outcome, usage: list[UsageData], log: TurnLog) -> Outcome:
+    """The outcome with what a summary cost that the turn had to wait for."""
+    for used in usage:
+        await log.emit(UsageEvent(data=used))
+    return replace(outcome, usage=[*outcome.usage, *usage])
 
 
 async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:

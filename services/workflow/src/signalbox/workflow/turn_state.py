@@ -18,6 +18,7 @@ from signalbox.contracts.query import Decision, QueryReply, QueryRequest, TurnSt
 from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Outcome
+from signalbox.workflow.keeping.days import RetentionDays
 from signalbox.workflow.language import choose_language
 from signalbox.workflow.records import IdempotencyKey, Session, TurnRecord
 from signalbox.workflow.snapshot import WorkflowSnapshot
@@ -90,7 +91,7 @@ def turn_reply(
     )
 
 
-def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
+def session_after(start: TurnStart, plan: Plan, outcome: Outcome, retention: RetentionDays) -> Session:
     """The session once the turn is committed."""
     session, now = start.session, now_ms()
     policies = start.snapshot.config.policies
@@ -124,6 +125,7 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
         state=state,
         updated_at=now,
         expires_at=now + policies.session_ttl_seconds * 1000,
+        keep_until=retention.keep_until(session.tenant, policies.retention.days, now),
     )
 
 
@@ -230,8 +232,8 @@ def chat_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
     for turn in turns:
         if turn.kind == "message":
             messages.append(ChatMessage(role="user", text=turn.user_text))
-        if turn.reply is not None:
-            text = QueryReply.model_validate_json(turn.reply).message
+        text = QueryReply.model_validate_json(turn.reply).message if turn.reply is not None else ""
+        if text:
             messages.append(ChatMessage(role="assistant", text=text))
     return messages
 

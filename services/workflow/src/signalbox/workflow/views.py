@@ -4,7 +4,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from signalbox.common.errors import Unavailable
+from signalbox.common.errors import Forbidden, Unavailable
 from signalbox.common.ids import now_ms
 from signalbox.common.snapshots import ConfigFeed
 from signalbox.common.storage import PreconditionFailed
@@ -22,6 +22,7 @@ from signalbox.contracts.query import (
 )
 from signalbox.workflow.errors import SessionBusy, SessionNotFound, TurnCancelled, TurnNotFound
 from signalbox.workflow.following import SharedEvents
+from signalbox.workflow.keeping.erasing import Eraser
 from signalbox.workflow.ports import SessionStore
 from signalbox.workflow.records import Session, SessionState, TurnRecord
 from signalbox.workflow.running import RunningTurns
@@ -47,12 +48,14 @@ class SessionViews:
         events: SharedEvents,
         running: RunningTurns,
         feed: ConfigFeed,
+        eraser: Eraser,
     ) -> None:
         self._store = store
         self._keeper = keeper
         self._events = events
         self._running = running
         self._feed = feed
+        self._eraser = eraser
         self._counts: dict[str, _Counted] = {}
 
     async def session(
@@ -63,7 +66,7 @@ class SessionViews:
         Raises:
             SessionNotFound: there is none, for this principal.
         """
-        session = await self._visible(principal, session_id, user_id)
+        session = await self.visible(principal, session_id, user_id)
         turns = await self._store.turns(session, after, limit // 2 + 1)
         messages = [message for turn in turns for message in _messages(turn)]
         page = [message for message in messages if message.seq > after][:limit]
@@ -91,16 +94,16 @@ class SessionViews:
 
         Raises:
             SessionNotFound: there is none, for this principal.
+            Forbidden: the session is another's, and the principal may only read it.
             SessionBusy: turns kept being committed meanwhile.
         """
         for _ in range(_DELETE_TRIES):
-            session = await self._visible(principal, session_id, user_id)
-            try:
-                await self._store.delete(session, now_ms())
-            except PreconditionFailed:
-                continue
-            await self._keeper.forget(principal.tenant, session_id)
-            return
+            session = await self.visible(principal, session_id, user_id)
+            if not session.visible_to(principal, user_id) and not principal.may(Scope.SESSIONS_DELETE):
+                raise Forbidden("This key reads the sessions of others and may not delete them.")
+            with suppress(PreconditionFailed):
+                await self._eraser.session(session)
+                return
         raise SessionBusy(session_id)
 
     async def turn(self, principal: Principal, turn_id: str, user_id: str | None) -> TurnView:
@@ -164,7 +167,12 @@ class SessionViews:
             sessions_count=counted.sessions,
         )
 
-    async def _visible(self, principal: Principal, session_id: str, user_id: str | None) -> Session:
+    async def visible(self, principal: Principal, session_id: str, user_id: str | None) -> Session:
+        """A session as it is stored.
+
+        Raises:
+            SessionNotFound: there is none, for this principal.
+        """
         session = await self._store.load(principal.tenant, session_id)
         if session is None or session.status == "deleted":
             raise SessionNotFound(session_id)
@@ -174,7 +182,7 @@ class SessionViews:
 
     async def _visible_turn(self, principal: Principal, record: TurnRecord, user_id: str | None) -> None:
         try:
-            await self._visible(principal, record.session_id, user_id)
+            await self.visible(principal, record.session_id, user_id)
         except SessionNotFound:
             raise TurnNotFound(record.turn_id) from None
 

@@ -174,12 +174,12 @@ class EventLogs(Protocol):
         """Events with a number above ``after``, in order; waits up to ``wait_ms`` for the first one."""
         ...
 
-    async def delete(self, log: str) -> None:
-        """Forget a log."""
-        ...
-
     async def bounds(self, log: str) -> tuple[int, int] | None:
         """First and last number still kept, or None when there is no such log."""
+        ...
+
+    async def delete(self, *logs: str) -> None:
+        """Forget whole logs."""
         ...
 
 

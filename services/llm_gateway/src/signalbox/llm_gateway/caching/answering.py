@@ -24,6 +24,7 @@ from signalbox.llm_gateway.caching.replay import replayed_events
 from signalbox.llm_gateway.caching.rules import MAX_ENTRY_BYTES, CacheRule, CacheRules, SemanticRule
 from signalbox.llm_gateway.caching.semantic import Question, SemanticAnswers
 from signalbox.llm_gateway.caching.sharing import SharedCalls
+from signalbox.llm_gateway.caching.whose import AnswersOf
 from signalbox.llm_gateway.caching.wishes import NO_WISHES
 from signalbox.llm_gateway.call import Answering, Call
 from signalbox.llm_gateway.records import CachedBy
@@ -63,10 +64,12 @@ class CachedAnswering:
         kept: KeptAnswers,
         shared: SharedCalls,
         semantic: SemanticAnswers,
+        whose: AnswersOf,
         clock: Callable[[], int],
         lookups: CacheLookups,
     ) -> None:
         self._next = following
+        self._whose = whose
         self._rules = rules
         self._kept = kept
         self._shared = shared
@@ -148,7 +151,8 @@ class CachedAnswering:
     def _keep(self, call: Call, wanted: _Wanted, completion: Json, body: bytes) -> None:
         if len(body) <= wanted.max_bytes and may_be_kept(call, completion):
             entry = Entry(self._clock(), body, call.account.emulated)
-            self._kept.put(wanted.key, entry.written(), wanted.kept_s)
+            key, ttl_s = wanted.key, wanted.kept_s
+            self._kept.put(key, entry.written(), ttl_s, lambda: self._whose.note(call.caller, key, ttl_s))
             if wanted.question is not None and wanted.semantic is not None:
                 self._semantic.add(wanted.question, wanted.semantic, wanted.key)
 

@@ -68,10 +68,18 @@ class KeptAnswers:
         """The entries of a log behind the one numbered ``after``."""
         return await self._read(lambda: self._cache.logs.read(log, after), [])
 
-    def put(self, key: str, value: bytes, ttl_s: int) -> None:
-        """Keep it; returns at once, and it can be read soon after."""
+    def put(
+        self, key: str, value: bytes, ttl_s: int, first: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Keep it; returns at once, and it can be read soon after. ``first`` is written before it, or neither is."""
         stored = StoredValue(key, value, ttl_s * 1000)
-        self._write(lambda: self._cache.values.put(stored))
+
+        async def write() -> None:
+            if first is not None:
+                await first()
+            await self._cache.values.put(stored)
+
+        self._write(write)
 
     def append(self, log: str, number: int, entry: bytes, ttl_s: int) -> None:
         """Keep the entry ``number`` of a log, unless another has that number; returns at once."""

@@ -1,3 +1,3 @@
 """Schema history of the Workflow service."""
 
-HEAD = "0002"
+HEAD = "0005"

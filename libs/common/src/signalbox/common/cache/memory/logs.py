@@ -88,18 +88,19 @@ class MemoryEventLogs:
             found = self._above(log, after)
         return found
 
-    async def delete(self, log: str) -> None:
-        """See `EventLogs.delete`."""
-        self._expire()
-        if log in self._logs:
-            self._expiries.forget(log)
-            self.size -= self._logs.pop(log).size
-
     async def bounds(self, log: str) -> tuple[int, int] | None:
         """See `EventLogs.bounds`."""
         self._expire()
         entries = self._logs.get(log)
         return (entries.numbers[0], entries.numbers[-1]) if entries and entries.numbers else None
+
+    async def delete(self, *logs: str) -> None:
+        """See `EventLogs.delete`."""
+        for log in logs:
+            entries = self._logs.pop(log, None)
+            if entries is not None:
+                self._expiries.forget(log)
+                self.size -= entries.size
 
     def _above(self, log: str, after: int) -> list[tuple[int, bytes]]:
         self._expire()

@@ -36,14 +36,15 @@ class RedisEventLogs:
             return await self._range(key, after)
         return await follow(self._client, key, look, wait_ms / 1000) or []
 
-    async def delete(self, log: str) -> None:
-        """See `EventLogs.delete`."""
-        await self._client.call("UNLINK", self._prefix + log)
-
     async def bounds(self, log: str) -> tuple[int, int] | None:
         """See `EventLogs.bounds`."""
         ids: list[bytes] = await self._client.run(self._bounds, [self._prefix + log])
         return (_number(ids[0]), _number(ids[1])) if ids else None
+
+    async def delete(self, *logs: str) -> None:
+        """See `EventLogs.delete`."""
+        if logs:
+            await self._client.call("UNLINK", *(self._prefix + log for log in logs))
 
     async def _range(self, key: str, after: int) -> Events:
         entries = await self._client.call("XRANGE", key, f"{after + 1}-0", "+")

@@ -1,0 +1,1 @@
+"""What the gateway keeps of conversations: shown to exports, and forgotten with them."""
