@@ -108,7 +108,7 @@ async def test_without_compaction_older_turns_are_left_out(stage):
 
 async def test_long_messages_count_by_their_tokens_and_never_pass_the_budget(stage):
     prepare(stage, max_turns=50, max_tokens=800)
-    await talk(stage, 12, text="{0} " + "lorem ipsum " * 100)
+    await talk(stage, 12, text="{0} " + "many a word " * 100)
     assert stage.gateway.asked != []
     assert sum(tokens_of(text) for _, text in shown(stage)) <= 800 + 20
     await talk(stage, 1, 12, text="{0}" + "x" * 7_900)
