@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from support.public_api import PublicApi, new_session
 from support.systems import publish
+from support.waiting import eventually
+
+from signalbox_fake_provider import FakeProvider
 
 DOCUMENT: dict[str, Any] = {
     "name": "Library",
@@ -105,3 +108,34 @@ def test_the_report_that_evaluate_prints_is_kept_with_the_snapshot(
     assert {k: v for k, v in kept.items() if k not in timed} == {
         k: v for k, v in printed.items() if k not in timed
     }
+
+
+def test_a_models_vectors_are_a_second_view_and_words_do_without_it(
+    client: PublicApi, admin_client: PublicApi, provider: FakeProvider
+) -> None:
+    """Publishing embeds the examples, a message its text; a provider that fails costs nobody an answer."""
+    name, word = new_session("vectors"), new_session("word")
+    publish(admin_client, {**DOCUMENT, "workflow_id": name, "llm": {"embed": {"model": "fake-embedding"}}})
+    examples = [text for intent in DOCUMENT["intents"] for text in intent["when"].get("examples", [])]
+    assert set(examples) <= set(_embedded(provider))
+
+    message = f"please could you extend the loan {word}"
+    reply = client.query(message, workflow_id=name)
+    assert (reply["message"], reply["decision"]["stage"]) == ("Extended.", "example")
+    assert _embedded(provider).count(message) == 1
+    params = {"by": "purpose", "workflow": name}
+    [line] = eventually(
+        lambda: admin_client.call("GET", "/llm/v1/usage", params=params)["lines"], "the books have it", 10.0
+    )
+    assert line["purpose"] == "embedding"
+    assert line["input_tokens"] > 0
+
+    provider.script([{"match": {"endpoint": "embeddings"}, "fault": {"status": 400}}])
+    reply = client.query(f"{message} again", workflow_id=name)
+    assert (reply["message"], reply["decision"]["stage"]) == ("Extended.", "example")
+    assert f"{message} again" in _embedded(provider)
+
+
+def _embedded(provider: FakeProvider) -> list[str]:
+    requests = [request for request in provider.requests() if request.path.endswith("/embeddings")]
+    return [text for request in requests for text in request.body["input"]]

@@ -65,7 +65,9 @@ from signalbox.workflow.keeping.repository import SqlKeepingStore
 from signalbox.workflow.keeping.retention import Retention
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Incoming, Matcher
+from signalbox.workflow.matching.gateway_vectors import GatewayVectors
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.matching.message_vectors import MessageVectors
 from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.recall.recall import Recall
@@ -397,7 +399,8 @@ class Stage:
         releases_: Any = self.releases
         executor = Executor(self.flows, self.skills, self.tools, Actions())  # type: ignore[arg-type]  # stand-ins
         roles = RoleModels(gateway)
-        matcher = Matcher(LlmMatcher(gateway, self.plans), roles)
+        vectors = MessageVectors(GatewayVectors(gateway))
+        matcher = Matcher(LlmMatcher(gateway, self.plans), roles, vectors)
         flows_: Any = self.flows
         self.recall = Recall(SqlSummaryStore(database), Summariser(gateway, roles))
         self.runner = TurnRunner(

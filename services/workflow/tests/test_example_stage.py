@@ -22,10 +22,13 @@ from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
 from signalbox.workflow.examples.kernel import NearnessMap
 from signalbox.workflow.examples.training import IntentExamples, train
 from signalbox.workflow.matching.example_matcher import ExampleMatcher
+from signalbox.workflow.matching.gateway_vectors import GatewayVectors
 from signalbox.workflow.matching.matcher import Guess, Matcher
+from signalbox.workflow.matching.message_vectors import MessageVectors
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler
 
+NO_VECTORS = MessageVectors(GatewayVectors(None))
 ARRIVAL = ["when will my parcel arrive", "has my package been delivered yet", "the parcel has not arrived"]
 REFUND = ["I want my money back", "when do I get the refund", "please refund the purchase"]
 ORDERED = ["the delivery of order 12 is late", "how long until order 99 is here"]
@@ -54,7 +57,7 @@ async def published(document, artefacts=None):
     """The document as Workflow loads it once it was built."""
     wanted = request(document)
     if artefacts is None:
-        reply = await ExampleBuilder(60).build(wanted)
+        reply = await ExampleBuilder(60, GatewayVectors(None)).build(wanted)
         assert reply.errors == []
         artefacts = reply.artefacts
     return SnapshotDocument(
@@ -68,7 +71,7 @@ def compiled(document):
 
 @pytest.fixture(scope="module")
 def matcher():
-    return Matcher(model_matcher(), None)
+    return Matcher(model_matcher(), None, NO_VECTORS)
 
 
 def accepting(at, *, ask=True):
@@ -121,7 +124,7 @@ async def test_without_a_model_the_likelier_than_not_does(matcher, monkeypatch):
             return None
 
     snapshot = compiled(await published(config(**accepting(1.0, ask=False))))
-    alone = Matcher(model_matcher(), NoModels())
+    alone = Matcher(model_matcher(), NoModels(), NO_VECTORS)
     message = incoming(snapshot, "when will my parcel arrive")
     guess = await alone.by_example(message)
     assert (await alone.by_model(message, guess)).intent.id == "arrival"
@@ -155,7 +158,7 @@ async def test_a_classifier_is_made_when_it_is_needed_or_the_process_is_idle():
 
 
 async def test_the_report_of_a_build_is_kept_with_its_artefacts():
-    built = await ExampleBuilder(60).build(request(config()))
+    built = await ExampleBuilder(60, GatewayVectors(None)).build(request(config()))
     names = {artefact.name: artefact for artefact in built.artefacts}
     kept = json.loads(base64.b64decode(names["examples-report"].data_base64))
     assert kept == built.report
@@ -164,7 +167,7 @@ async def test_the_report_of_a_build_is_kept_with_its_artefacts():
 
 
 async def test_building_twice_gives_the_same_bytes():
-    first, again = [await ExampleBuilder(60).build(request(config())) for _ in range(2)]
+    first, again = [await ExampleBuilder(60, GatewayVectors(None)).build(request(config())) for _ in range(2)]
     assert first.artefacts[0].sha256 == again.artefacts[0].sha256
 
 
@@ -172,9 +175,9 @@ async def test_documents_that_teach_nothing_have_no_classifier():
     nothing = config()
     for intent in nothing["intents"]:
         intent["when"] = {"keywords": [intent["id"]]}
-    assert (await ExampleBuilder(60).build(request(nothing))).artefacts == []
+    assert (await ExampleBuilder(60, GatewayVectors(None)).build(request(nothing))).artefacts == []
     nothing["intents"][1]["when"] = {"examples": REFUND}
-    built = await ExampleBuilder(60).build(request(nothing))
+    built = await ExampleBuilder(60, GatewayVectors(None)).build(request(nothing))
     assert built.artefacts == []
     assert [(entry.code, entry.pointer) for entry in built.warnings] == [
         ("examples_unused", "/intents/1/when/examples")
@@ -182,7 +185,7 @@ async def test_documents_that_teach_nothing_have_no_classifier():
 
 
 async def test_a_training_that_takes_too_long_is_an_error_of_the_build():
-    built = await ExampleBuilder(0.001).build(request(config()))
+    built = await ExampleBuilder(0.001, GatewayVectors(None)).build(request(config()))
     assert [entry.code for entry in built.errors] == ["examples_not_learned"]
 
 
@@ -194,7 +197,7 @@ async def test_builders_are_one_builder():
         async def build(self, _):
             return self.reply
 
-    examples = await ExampleBuilder(60).build(request(config()))
+    examples = await ExampleBuilder(60, GatewayVectors(None)).build(request(config()))
     both = await Builders(
         [Fixed(examples), Fixed(examples.model_copy(update={"report": {"rules": 1}}))]
     ).build(None)
@@ -227,6 +230,7 @@ class ByFirstLetters:
     """Stands in for an encoder: a sentence is how often words begin with each letter."""
 
     identity = "letters"
+    width = 26
 
     def encode(self, texts):
         counts = np.array(

@@ -77,6 +77,21 @@ class ChatReply(WireModel):
     usage: Usage | None = None
 
 
+class Embedding(WireModel):
+    """The vector of one input."""
+
+    index: int = 0
+    embedding: list[float]
+
+
+class EmbeddingsReply(WireModel):
+    """Vectors of several inputs. Source: OpenAI API reference, "Embeddings"."""
+
+    model: str = ""
+    data: list[Embedding]
+    usage: Usage | None = None
+
+
 class ModelInfo(WireModel):
     """A model that the gateway serves, and what it can do (null: not known)."""
 

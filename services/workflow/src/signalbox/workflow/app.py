@@ -56,7 +56,9 @@ from signalbox.workflow.keeping.retention import Retention
 from signalbox.workflow.listening import FlowListener
 from signalbox.workflow.matching import Matcher
 from signalbox.workflow.matching.example_matcher import LateEncoder
+from signalbox.workflow.matching.gateway_vectors import GatewayVectors
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
+from signalbox.workflow.matching.message_vectors import MessageVectors
 from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
 from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.queries import QueryService
@@ -207,7 +209,7 @@ def _matcher(
     """What decides what messages mean."""
     bounds = PlanBounds(settings.plan_cache_slots, settings.plan_cache_ms)
     plans = PlanCache(platform.cache.values, bounds, PlanMetrics(metrics))
-    return Matcher(LlmMatcher(gateway, plans), roles)
+    return Matcher(LlmMatcher(gateway, plans), roles, MessageVectors(GatewayVectors(gateway)))
 
 
 def _background(
@@ -275,10 +277,12 @@ async def _working(background: Background, running: RunningTurns, seconds: float
         yield
 
 
-def _builders(settings: WorkflowSettings) -> Builders:
+def _builders(settings: WorkflowSettings, platform: Platform) -> Builders:
     """What a snapshot is built with."""
     rules = Builder(settings.rules_max_bytes, settings.rules_build_timeout_s)
-    return Builders([rules, ExampleBuilder(settings.examples_timeout_s, settings.encoder_file)])
+    vectors = GatewayVectors(platform.client(GatewayClient, _NAME))
+    examples = ExampleBuilder(settings.examples_timeout_s, vectors, settings.encoder_file)
+    return Builders([rules, examples])
 
 
 def create_app(settings: WorkflowSettings | None = None, platform: Platform | None = None) -> FastAPI:
@@ -339,7 +343,7 @@ def create_app(settings: WorkflowSettings | None = None, platform: Platform | No
     app.state.settings = settings
     app.state.drain = drain
     _expose(app, services, settings)
-    app.state.builder = _builders(settings)
+    app.state.builder = _builders(settings, platform)
     return app
 
 

@@ -98,6 +98,13 @@ class Decider:
             return Plan(decided, RouteTarget(kind="reply"), question=asked)
         return _fall_back(incoming, session, decided)
 
+    async def plan(self, session: Session, message: str, incoming: Incoming) -> Plan:
+        """The plan for one message, with all that was paid for it."""
+        plan = await self.decide(session, message, incoming)
+        if not incoming.paid:
+            return plan
+        return replace(plan, decided=replace(plan.decided, usage=(*incoming.paid, *plan.decided.usage)))
+
     async def _understand(self, incoming: Incoming) -> Decided:
         """What a message means that no rule knows."""
         by_example = await self._matcher.by_example(incoming)

@@ -191,7 +191,7 @@ class SnapshotCompiler:
             config_hash=document.config_hash,
             config=config,
             rules=self._rules(config, built),
-            examples=self._examples(document),
+            examples=self._examples(document, config),
             templates=Templates(),
             variables=effective_variables(config.variables, self._variables),
         )
@@ -205,12 +205,13 @@ class SnapshotCompiler:
         while self._late:
             self._late.pop().load()
 
-    def _examples(self, document: SnapshotDocument) -> ExampleMatcher | None:
+    def _examples(self, document: SnapshotDocument, config: WorkflowConfig) -> ExampleMatcher | None:
         built = {entry.name: entry for entry in document.artefacts}
         by_words = built.get(EXAMPLES_ARTEFACT)
         if by_words is None:
             return None
-        matcher = ExampleMatcher(by_words, built.get(ENCODED_ARTEFACT), self._encoder)
+        model = None if config.llm.embed is None else config.llm.embed.model
+        matcher = ExampleMatcher(by_words, built.get(ENCODED_ARTEFACT), self._encoder, model)
         if self._started:
             matcher.load()
         else:

@@ -1,7 +1,8 @@
 """Client of the LLM Gateway, for our own services: typed chat, labelled for the ledger."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from signalbox.contracts.base import WireModel
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.keeping import Forgotten, KeptData, KeptDataRequest, OfSessions
-from signalbox.contracts.llm import ChatReply, ChatRequest, ModelList, Usage
+from signalbox.contracts.llm import ChatReply, ChatRequest, EmbeddingsReply, ModelList, Usage
 from signalbox.contracts.problem import Problem
 
 _FORGET_S = 30.0
@@ -35,6 +36,10 @@ class CallLabels:
     user_id: str = ""
     """The session's owner, for limits and budgets of users."""
 
+    def numbered(self, number: int) -> "CallLabels":
+        """The labels of one of several calls for the same thing."""
+        return replace(self, idempotency_key=f"{self.idempotency_key}/{number}")
+
     def headers(self) -> dict[str, str]:
         """The labels as request headers; values are percent-encoded where a header could not hold them."""
         labels = {
@@ -51,6 +56,13 @@ class ChatAnswer(WireModel):
     """A chat completion with what it cost."""
 
     reply: ChatReply
+    usage: UsageData
+
+
+class Embedded(WireModel):
+    """Vectors, in the order of what they are of, with what they cost."""
+
+    vectors: list[list[float]]
     usage: UsageData
 
 
@@ -142,6 +154,28 @@ class GatewayClient(ServiceClient):
                 if chunk.error is not None:
                     raise ServiceCallFailed(self.service, _in_band_problem(chunk.error), {})
                 yield chunk
+
+    async def embed(
+        self, model: str, texts: Sequence[str], principal: Principal, labels: CallLabels
+    ) -> Embedded:
+        """A vector for each text. Raises as ``chat`` does."""
+        asked = {"model": model, "input": list(texts), "encoding_format": "float"}
+        async with self._open(
+            "POST",
+            "/llm/v1/embeddings",
+            orjson.dumps(asked),
+            principal=principal,
+            idempotency_key=labels.idempotency_key,
+            headers=labels.headers(),
+        ) as stream:
+            content = await stream.read()
+            cost = stream.headers.get(names.LEDGER_COST)
+        reply = self._parsed(EmbeddingsReply, content)
+        vectors = [item.embedding for item in sorted(reply.data, key=lambda item: item.index)]
+        if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) > 1:
+            problem = f"{len(vectors)} vectors came for {len(texts)} texts, or of several lengths."
+            raise ServiceCallFailed(self.service, _in_band_problem({"message": problem}), {})
+        return Embedded(vectors=vectors, usage=_usage(reply.model, reply.usage, cost))
 
     async def models(self, principal: Principal) -> ModelList:
         """The models that the principal may use, and the operator's default of each role."""

@@ -114,7 +114,11 @@ class ExampleClassifier:
         """How many features the examples have."""
         return len(self._vocabulary)
 
-    def rank(self, text: str, vector: Floats | None = None, most: int = 5) -> Ranking:
+    def takes(self, vector: Sequence[float]) -> bool:
+        """Whether a vector has as many numbers as those that the classifier was trained with."""
+        return self.encoding is not None and len(vector) == self.encoding.size[0]
+
+    def rank(self, text: str, vector: Sequence[float] | Floats | None = None, most: int = 5) -> Ranking:
         """The likeliest intents of a normalised text; ``vector`` is what the classifier's encoder makes of it."""
         row = self._vocabulary.row(views(text))
         scores = self._scores(row, vector)
@@ -135,12 +139,12 @@ class ExampleClassifier:
             self.calibration.accept,
         )
 
-    def _scores(self, row: Row, vector: Floats | None) -> Floats:
+    def _scores(self, row: Row, vector: Sequence[float] | Floats | None) -> Floats:
         product: Floats = row.values @ self._weights[row.columns].astype(np.float32)
         if self.encoding is not None:
             if vector is None:
                 raise ValueError("this classifier needs the vector of its encoder")
-            product = product + self.encoding.nearness(vector) @ self._dense
+            product = product + self.encoding.nearness(np.asarray(vector, dtype=np.float32)) @ self._dense
         return product * self._scales
 
     def serialise(self) -> bytes:

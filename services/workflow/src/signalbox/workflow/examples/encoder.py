@@ -60,6 +60,11 @@ class Encoder:
         self.identity = hashlib.sha256(content).hexdigest()
         """Of the file: a classifier works with the encoder that it was trained with, and no other."""
 
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        return int(self.encode(["width"]).shape[1])
+
     def encode(self, texts: Sequence[str]) -> Floats:
         """A vector for each text; zeros for one in a script that the encoder does not know."""
         encoded = self._tokenizer.encode_batch(list(texts))

@@ -4,12 +4,11 @@ Runs in a process of its own when a snapshot is built. The same examples give th
 processor, with one thread).
 """
 
-import re
 import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +17,10 @@ from signalbox.workflow.examples import softmax
 from signalbox.workflow.examples.background import STRANGERS
 from signalbox.workflow.examples.calibration import calibrate, reject_below
 from signalbox.workflow.examples.classifier import Encoding, ExampleClassifier, signals
-from signalbox.workflow.examples.encoder import Encoder
 from signalbox.workflow.examples.features import Floats, View, views
 from signalbox.workflow.examples.report import HeldOut, Report, report_of
 from signalbox.workflow.examples.sparse import Features, SparseMatrix
+from signalbox.workflow.examples.texts import hints
 from signalbox.workflow.examples.vectors import Row, Vocabulary
 
 Ints = npt.NDArray[np.int64]
@@ -38,7 +37,6 @@ _MANY: Final = 6_000
 """From so many examples on two folds are held out, not all five: they say as much, in less than half the time."""
 _RARE_FROM: Final = 2_000
 """From so many examples on a feature that only one of them has is left out."""
-_BETWEEN = re.compile(r"[_\-./]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,24 @@ class IntentExamples:
     id: str
     examples: tuple[str, ...]
     description: str = ""
+
+
+class SentenceEncoder(Protocol):
+    """Makes a vector of length one of each text; zeros where it cannot."""
+
+    @property
+    def identity(self) -> str:
+        """Tells it from others: a classifier works with the encoder that it was trained with."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Numbers of a vector."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """The vectors, by row."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +112,7 @@ class _Model:
         return features.dot(self.weights), rows
 
 
-def train(intents: Sequence[IntentExamples], encoder: Encoder | None = None) -> Trained:
+def train(intents: Sequence[IntentExamples], encoder: SentenceEncoder | None = None) -> Trained:
     """Learn to tell these intents apart, by words alone or by an encoder's vectors too.
 
     Intents without an example take no part.
@@ -125,12 +141,11 @@ def train(intents: Sequence[IntentExamples], encoder: Encoder | None = None) -> 
 class _Reader:
     """Reads texts as a model sees them."""
 
-    def __init__(self, encoder: Encoder | None) -> None:
+    def __init__(self, encoder: SentenceEncoder | None) -> None:
         self._encoder = encoder
         self.encoding: Encoding | None = None
         if encoder is not None:
-            width = encoder.encode(["width"]).shape[1]
-            self.encoding = Encoding(encoder.identity, width, _DIRECTIONS)
+            self.encoding = Encoding(encoder.identity, encoder.width, _DIRECTIONS)
 
     def read(self, texts: list[str]) -> _Texts:
         dense = None
@@ -154,10 +169,10 @@ def _gather(intents: Sequence[IntentExamples], reader: _Reader) -> _Set:
         folds += [(place + number) % _FOLDS if len(own) > 1 else -1 for place in range(len(own))]
     real = len(texts)
     for number, intent in enumerate(intents):
-        hints = [_BETWEEN.sub(" ", intent.id), *([intent.description] if intent.description else [])]
-        texts += hints
-        labels += [number] * len(hints)
-        folds += [-1] * len(hints)
+        told = hints(intent.id, intent.description)
+        texts += told
+        labels += [number] * len(told)
+        folds += [-1] * len(told)
     read = reader.read(texts)
     return _Set(texts, read.views, read.dense, np.array(labels), real, np.array(folds))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
+from signalbox.workflow.examples.given import GivenVectors
 from signalbox.workflow.examples.training import IntentExamples, Trained, train
 
 _NICE: Final = 10
@@ -19,7 +20,7 @@ _MANY: Final = 500
 
 
 def main() -> None:
-    """Train by words, and once more with an encoder where there is one; with many examples give way to who serves."""
+    """Train by words, and once more with vectors or an encoder where there are any; give way if it takes long."""
     given = json.load(sys.stdin.buffer)
     if sum(len(entry["examples"]) for entry in given["intents"]) > _MANY:
         os.nice(_NICE)
@@ -28,7 +29,9 @@ def main() -> None:
         for entry in given["intents"]
     ]
     trained: dict[str, Trained] = {"examples": train(intents)}
-    if given["encoder"] is not None:
+    if given["vectors"] is not None:
+        trained["examples-encoded"] = train(intents, GivenVectors(given["vectors"]))
+    elif given["encoder"] is not None:
         try:
             encoder = Encoder(Path(given["encoder"]))
         except EncoderUnusable as error:

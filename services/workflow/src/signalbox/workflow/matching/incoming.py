@@ -39,6 +39,8 @@ class Incoming:
     """On the clock of ``perf_counter_ns``: what a decision took is counted from here."""
     allowance: Allowance = UNLIMITED
     """Whether a model may be asked."""
+    paid: list[UsageData] = field(default_factory=list)
+    """What vectors of the message have cost so far."""
 
     @classmethod
     def of(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from signalbox.common.errors import SignalboxError
 from signalbox.workflow.matching.incoming import Candidate, Decided, Guess, Incoming
 from signalbox.workflow.matching.llm_matcher import LlmMatch, LlmMatcher, candidate
+from signalbox.workflow.matching.message_vectors import MessageVectors
 from signalbox.workflow.matching.thresholds import is_sure, named
 from signalbox.workflow.roles import RoleModels
 
@@ -21,9 +22,10 @@ _LIKELIER_THAN_NOT = 0.5
 class Matcher:
     """Decides what a message means."""
 
-    def __init__(self, models: LlmMatcher, roles: RoleModels) -> None:
+    def __init__(self, models: LlmMatcher, roles: RoleModels, vectors: MessageVectors) -> None:
         self._models = models
         self._roles = roles
+        self._vectors = vectors
 
     def by_rule(self, incoming: Incoming) -> Decided | None:
         """What rules say; None when none fires.
@@ -41,7 +43,7 @@ class Matcher:
         snapshot = incoming.snapshot
         if snapshot.examples is None:
             return Guess()
-        ranking = await snapshot.examples.rank(incoming.text)
+        ranking = await snapshot.examples.rank(incoming.text, self._vectors.of(incoming))
         if ranking is None or not ranking.in_scope:
             return Guess()
         policies = snapshot.config.policies
@@ -102,6 +104,12 @@ class Matcher:
             return model, await self._models.match(incoming, model, guess.likely)
         return None
 
+    async def _likely(self, incoming: Incoming, text: str) -> tuple[str, ...]:
+        """The intents that examples find likely for a message and the one before it."""
+        examples = incoming.snapshot.examples
+        ranking = None if examples is None else await examples.rank(text, self._vectors.of(incoming))
+        return () if ranking is None else ranking.intents
+
     async def _with_conversation(
         self, incoming: Incoming, model: str, alone: Decided, guess: Guess
     ) -> Decided:
@@ -110,7 +118,7 @@ class Matcher:
         if not earlier:
             return alone
         said = next((turn.text for turn in reversed(earlier) if turn.role == "user"), "")
-        likely = await _likely(incoming, f"{said} {incoming.text}")
+        likely = await self._likely(incoming, f"{said} {incoming.text}")
         try:
             found = await self._models.match(incoming, model, likely, earlier)
         except SignalboxError:
@@ -162,13 +170,6 @@ def _without_model(incoming: Incoming, guess: Guess, failure: str) -> Decided:
     if best.score >= _LIKELIER_THAN_NOT and (guess.complete or best.intent.then.flow is not None):
         return replace(decided, intent=best.intent, parameters=best.parameters)
     return Decided("none", score=best.score, took_us=incoming.took_us(), failure=failure)
-
-
-async def _likely(incoming: Incoming, text: str) -> tuple[str, ...]:
-    """The intents that examples find likely for a message and the one before it."""
-    examples = incoming.snapshot.examples
-    ranking = None if examples is None else await examples.rank(text)
-    return () if ranking is None else ranking.intents
 
 
 def _complete(best: Candidate) -> bool:
