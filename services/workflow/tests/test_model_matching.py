@@ -19,6 +19,8 @@ from signalbox.common.transport import HopUnreachable
 from signalbox.contracts.context import ChatMessage
 from signalbox.workflow.allowance import Allowance
 from signalbox.workflow.matching import Guess, Matcher
+from signalbox.workflow.matching.gateway_vectors import GatewayVectors
+from signalbox.workflow.matching.message_vectors import MessageVectors
 from signalbox.workflow.matching.prompt import response_format
 
 INTENTS = [
@@ -190,7 +192,7 @@ async def test_what_was_decided_before_costs_no_budget_and_no_gateway():
 
     gateway = GatewayStandIn(understood("book", 0.9, seats=2), HopUnreachable("llm_gateway", "x"))
     models = model_matcher(gateway)
-    matcher = Matcher(models, Roles())
+    matcher = Matcher(models, Roles(), MessageVectors(GatewayVectors(None)))
     snapshot = compiled(CONFIG)
     await matcher.by_model(incoming(snapshot, "2 seats"), Guess())
     spent = Allowance(refusal="budget_exceeded")
