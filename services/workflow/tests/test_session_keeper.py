@@ -3,6 +3,7 @@
 import asyncio
 from itertools import pairwise
 
+import orjson
 import pytest
 from support.async_waiting import until
 from support.workflow_cache import BrokenCache
@@ -311,7 +312,8 @@ async def test_replicas_take_turns(make):
     await first.end()
     async with asyncio.timeout(10):
         await asyncio.gather(*noted)
-    assert sum(one != other for one, other in pairwise(order)) >= 8, order
+    # Ten at random change hands 4.5 times, one replica after the other once; a busy machine may miss a turn or two.
+    assert sum(one != other for one, other in pairwise(order)) >= 6, order
 
 
 async def test_no_more_wait_in_all_replicas_than_may(make):
@@ -464,3 +466,9 @@ async def test_every_field_of_a_session_survives_the_cache():
         ),
     )
     assert _unpack(_pack(full)) == full
+
+
+def test_what_a_later_release_has_put_in_the_cache_is_read():
+    kept = session(state=SessionState(language="en"))
+    more = {**orjson.loads(_pack(kept)), "of_a_later_release": 1}
+    assert _unpack(orjson.dumps(more)) == kept

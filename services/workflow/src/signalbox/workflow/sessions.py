@@ -361,6 +361,9 @@ class _Renewal:
             self._on_cancel()
 
 
+_FIELDS = tuple(name for name in Session.__dataclass_fields__ if name != "state")
+
+
 def _lease_key(tenant: str, session_id: str) -> str:
     return key("lease", tenant, session_id)
 
@@ -370,10 +373,12 @@ def _value_key(tenant: str, session_id: str) -> str:
 
 
 def _pack(session: Session) -> bytes:
-    fields = {name: getattr(session, name) for name in Session.__dataclass_fields__ if name != "state"}
+    fields = {name: getattr(session, name) for name in _FIELDS}
     return orjson.dumps({**fields, "state": session.state.model_dump(mode="json", exclude_defaults=True)})
 
 
 def _unpack(raw: bytes) -> Session:
     fields = orjson.loads(raw)
-    return Session(**{**fields, "state": SessionState.model_validate(fields["state"])})
+    state = SessionState.model_validate(fields.pop("state"))
+    # A replica of a later release may have put what this one does not know.
+    return Session(**{name: fields[name] for name in _FIELDS if name in fields}, state=state)
