@@ -49,6 +49,11 @@ CONFIG = {
 NOON = 1_795_867_200_000  # 2026-11-28, a Saturday
 
 
+class Roles:
+    async def model_for(self, *_):
+        return "fake"
+
+
 def counted(stage, result, name="lookups"):
     return stage.metrics.registry.get_sample_value(f"signalbox_plan_cache_{name}_total", {"result": result})
 
@@ -186,10 +191,6 @@ async def test_a_cache_that_fails_is_a_miss():
 
 
 async def test_what_was_decided_before_costs_no_budget_and_no_gateway():
-    class Roles:
-        async def model_for(self, *_):
-            return "fake"
-
     gateway = GatewayStandIn(understood("book", 0.9, seats=2), HopUnreachable("llm_gateway", "x"))
     models = model_matcher(gateway)
     matcher = Matcher(models, Roles(), MessageVectors(GatewayVectors(None)))
@@ -293,3 +294,20 @@ async def test_every_decision_counts_the_time_since_the_message(stage):
     stage.gateway.answers = [understood("advice")]
     for message in ("are you open?", "what should I do", "what should I do"):
         assert 0 < (await stage.ask(message, principal=ALICE)).decision.took_us < 5_000_000
+
+
+@pytest.mark.parametrize("then", ["reply", "flow"])
+async def test_what_an_intent_cannot_do_without_is_asked_for_by_a_flow_or_not_guessed(then):
+    needs = {"size": {"type": "integer", "pattern": r"size (\d+)", "required": True}}
+    slot = {"id": "size", "type": "number", "prompt": "Which size?"}
+    flow = {"id": "order", "slots": [slot], "steps": [{"type": "ask", "slot": "size"}]}
+    intent = {"id": "order", "then": {"reply": "Size {{ parameters.size }}."}, "parameters": needs}
+    if then == "flow":
+        intent = {**intent, "then": {"flow": "order"}}
+    config = {**CONFIG, "intents": [intent, *INTENTS], "flows": [flow] if then == "flow" else []}
+    gateway = GatewayStandIn(understood("order", 0.95))
+    matcher = Matcher(model_matcher(gateway), Roles(), MessageVectors(GatewayVectors(None)))
+    decided = await matcher.by_model(incoming(compiled(config), "one of those please"), Guess())
+    assert (decided.intent.id if decided.intent else None) == ("order" if then == "flow" else None)
+    whole = await matcher.by_model(incoming(compiled(config), "one of size 7 please"), Guess())
+    assert (whole.intent.id, whole.parameters) == ("order", {"size": 7})

@@ -144,6 +144,9 @@ def _judged(incoming: Incoming, found: LlmMatch, guess: Guess) -> Decided:
     if best is None:
         return decided
     if is_sure(found.candidates, accept, policies):
+        if not _complete(best) and best.intent.then.flow is None:
+            # Nothing asks for what the message lacks, as a flow would; the conversation may have it.
+            return decided
         return replace(decided, stage="llm", intent=best.intent, parameters=best.parameters)
     candidates = named(found.candidates, policies)
     if not candidates or not policies.disambiguation.enabled:
