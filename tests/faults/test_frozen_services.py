@@ -39,7 +39,8 @@ def test_a_frozen_service_does_not_hold_the_client(
     )
     assert time.monotonic() - started < DEADLINE_MS / 1000 + GRACE_S
     if answer.status_code == 200:
-        assert answer.json()["status"] in {"error", "degraded"}
+        # Where no model answers, examples may still find what to ask about.
+        assert answer.json()["status"] in {"error", "degraded", "clarify"}
         assert answer.json()["reason"]
     else:
         assert answer.status_code in {503, 504}, answer.text

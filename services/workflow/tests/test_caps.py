@@ -138,3 +138,10 @@ async def test_a_skill_that_went_on_with_less_says_so(capped):
     stage.skills.answers = [skill_says("Buy low.", degraded="budget_exceeded")]
     reply = await stage.ask("advise me", "s1")
     assert (reply.status, reply.reason, reply.message) == ("degraded", "budget_exceeded", "Buy low.")
+
+
+async def test_a_question_that_a_model_would_have_spared_the_user_says_why_it_is_asked(capped):
+    stage = capped(degradation={"model": "cheap"})
+    stage.gateway.answers = [BudgetExceeded("empty"), understood("advice", 0.35, {"hours": 0.34})]
+    reply = await stage.ask("hm, what now", "s1")
+    assert (reply.status, reply.reason) == ("clarify", "budget_exceeded")

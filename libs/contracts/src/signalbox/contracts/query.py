@@ -145,7 +145,7 @@ class QueryReply(WireModel):
     greeting: str | None = None
     parts: list[Part] = []
     reason: str | None = None
-    """Why, for ``degraded`` and ``error``: a stable code."""
+    """Why, for ``degraded`` and ``error``, and for ``clarify`` where a model would have known: a stable code."""
     decision: Decision | None = None
     language: str = "en"
     untranslated: list[str] = []

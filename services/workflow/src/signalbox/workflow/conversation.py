@@ -41,7 +41,7 @@ class Conversation:
         open_flows = [*state.interrupted, *([state.flow] if state.flow is not None else [])]
         work = replace(work, slots=_slots(open_flows), reason=_reason(plan), fell_back=plan.fell_back)
         if plan.question is not None:
-            return await ask(plan.question, work)
+            return replace(await ask(plan.question, work), reason=plan.reason)
         if plan.resume is None and plan.route is None:
             return Outcome("", plan.status or "success", session_status=session.status)
         if plan.resume is not None:

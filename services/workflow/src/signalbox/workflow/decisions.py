@@ -95,7 +95,7 @@ class Decider:
             return follow(decided, decided.intent.then)
         if decided.candidates and not _has_asked_enough(session, incoming):
             asked = question_about(incoming.snapshot, decided.candidates, message, incoming.context)
-            return Plan(decided, RouteTarget(kind="reply"), question=asked)
+            return Plan(decided, RouteTarget(kind="reply"), question=asked, reason=decided.failure)
         return _fall_back(incoming, session, decided)
 
     async def plan(self, session: Session, message: str, incoming: Incoming) -> Plan:

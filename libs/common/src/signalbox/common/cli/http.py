@@ -10,6 +10,9 @@ import httpx
 from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.contracts.problem import Problem
 
+Client = httpx.Client
+"""What commands call a Signalbox with."""
+
 
 class Refused(SignalboxError):
     """The server answered with a problem."""

@@ -15,7 +15,7 @@ from signalbox.common.ids import new_id
 from signalbox.common.record import record
 
 if TYPE_CHECKING:
-    import httpx
+    from signalbox.common.cli.http import Client
 
 _LOOK_AGAIN_S = 0.2
 
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def play_all(
-    client: "httpx.Client", dialogues: Sequence[Dialogue], *, workflow: str | None = None, parallel: int = 4
+    client: "Client", dialogues: Sequence[Dialogue], *, workflow: str | None = None, parallel: int = 4
 ) -> Iterator[Outcome]:
     """Play dialogues, ``parallel`` at a time; the outcomes come in the order of the dialogues."""
     with ThreadPoolExecutor(max_workers=max(parallel, 1)) as pool:
@@ -57,7 +57,7 @@ def play_all(
 class _Play:
     """One dialogue while it is played."""
 
-    def __init__(self, client: "httpx.Client", dialogue: Dialogue, workflow: str | None) -> None:
+    def __init__(self, client: "Client", dialogue: Dialogue, workflow: str | None) -> None:
         self._client = client
         self._dialogue = dialogue
         self._workflow = dialogue.workflow or workflow
