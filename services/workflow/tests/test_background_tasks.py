@@ -147,7 +147,8 @@ async def test_cancelling_a_running_task_reaches_its_turn_on_any_replica(backgro
     accepted = await background.submit("order 7", webhook=HOOK)
     working = asyncio.create_task(background.work())
     await gate.reached.wait()
-    assert (await asked.service.cancel(ALICE, accepted.task_id)).status == "running"
+    # Where the turn runs, the task may be over before it is looked at again.
+    assert (await asked.service.cancel(ALICE, accepted.task_id)).status in {"running", "cancelled"}
     await working
     assert gate.cancelled, "the turn was not stopped"
     assert (await background.view(accepted.task_id)).status == "cancelled"
