@@ -32,14 +32,19 @@ def open_client(url: str, timeout_s: float = 60.0) -> httpx.Client:
 
 
 def call(client: httpx.Client, method: str, path: str, body: Any = None) -> Any:
-    """One call with a JSON answer.
+    """One call with a JSON answer. Reading is tried once more where the answer breaks off.
 
     Raises:
         Unavailable: nothing answers at the URL.
         Refused: the server answered with a problem.
     """
     with reaching(client):
-        response = client.request(method, path, json=body)
+        try:
+            response = client.request(method, path, json=body)
+        except httpx.RemoteProtocolError:
+            if method != "GET":
+                raise
+            response = client.request(method, path)
     raise_for_problem(response)
     return response.json()
 
