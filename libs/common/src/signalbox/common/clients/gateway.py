@@ -9,19 +9,15 @@ from urllib.parse import quote
 import orjson
 from pydantic import BeforeValidator, Field
 
-from signalbox.common.clients.base import ServiceCallFailed, ServiceClient, lines
+from signalbox.common.clients.base import ServiceCallFailed, lines
+from signalbox.common.clients.keeping import KeepingClient
 from signalbox.common.record import record
 from signalbox.contracts import headers as names
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.identity import Principal
-from signalbox.contracts.keeping import Forgotten, KeptData, KeptDataRequest, OfSessions
 from signalbox.contracts.llm import ChatReply, ChatRequest, EmbeddingsReply, ModelList, Usage
 from signalbox.contracts.problem import Problem
-
-_FORGET_S = 30.0
-_REPEATABLE = "keeping"
-"""Forgetting and showing may be repeated at will: with a key, a connection that broke is tried again."""
 
 
 @record
@@ -98,7 +94,7 @@ class ChatChunk(WireModel):
         return "".join(choice.delta.content or "" for choice in self.choices)
 
 
-class GatewayClient(ServiceClient):
+class GatewayClient(KeepingClient):
     """Calls models."""
 
     service = "llm_gateway"
@@ -180,30 +176,6 @@ class GatewayClient(ServiceClient):
     async def models(self, principal: Principal) -> ModelList:
         """The models that the principal may use, and the operator's default of each role."""
         return await self._call("GET", "/llm/v1/models", ModelList, principal=principal)
-
-    async def forget(self, what: OfSessions, principal: Principal) -> Forgotten:
-        """Remove who it was from the ledger, and what was said from where answers are kept; may be repeated."""
-        return await self._call(
-            "POST",
-            "/internal/v1/llm_gateway/forget",
-            Forgotten,
-            what,
-            principal=principal,
-            timeout_s=_FORGET_S,
-            idempotency_key=_REPEATABLE,
-        )
-
-    async def kept(self, request: KeptDataRequest, principal: Principal) -> KeptData:
-        """The calls of sessions or of a user in the ledger, a page of them."""
-        return await self._call(
-            "POST",
-            "/internal/v1/llm_gateway/kept",
-            KeptData,
-            request,
-            principal=principal,
-            timeout_s=_FORGET_S,
-            idempotency_key=_REPEATABLE,
-        )
 
     def _failure(self, status: int, body: bytes, headers: Mapping[str, str]) -> ServiceCallFailed:
         """The gateway answers in OpenAI's error shape; its ``code`` is ours."""
