@@ -2,6 +2,7 @@ import random
 import re
 import string
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -60,11 +61,17 @@ def test_the_engine_agrees_with_python_on_generated_cases():
 def test_time_is_linear_in_the_text():
     rules = ENGINE.compile([Rule(1, "(a+)+$"), Rule(2, "(a|a)*b"), Rule(3, "(.*)*x")])
     text = "a" * 50_000 + "!"
-    rules.match(text)
-    started = time.perf_counter()
     assert rules.match(text) == []
     assert Pattern("(a+)+$").search(text) is None
-    assert time.perf_counter() - started < 0.1
+    # The least of several, because the machine may be busy with something else.
+    assert min(_seconds(lambda: rules.match(text)) for _ in range(5)) < 0.01
+    assert min(_seconds(lambda: Pattern("(a+)+$").search(text)) for _ in range(5)) < 0.01
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 @pytest.mark.parametrize(

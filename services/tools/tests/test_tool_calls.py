@@ -61,6 +61,11 @@ CONFIG: dict[str, Any] = {
         {"id": "slow", "python": "slow", "timeout_ms": 20},
         {"id": "absent", "python": "absent"},
         {"id": "remote", "mcp": {"url": "https://mcp.example/mcp", "tool": "search"}},
+        {
+            "id": "spelt",
+            "parameters": {"type": "object", "properties": {"x": {"type": "string", "pattern": "(a+)+$"}}},
+            "request": {"url": "https://shop.example/spelt"},
+        },
         {"id": "broken", "request": {"url": "https://{{ arguments.host }}/"}},
     ],
 }
@@ -172,6 +177,14 @@ async def test_wrong_arguments_reach_nobody(bench):
         reply = await bench.call("get_order", **arguments)
         assert (reply.ok, reply.error.code, reply.error.pointer) == (False, "invalid_arguments", pointer)
     assert bench.outbound.sent == []
+
+
+async def test_a_pattern_of_the_parameters_takes_linear_time(bench):
+    hostile = "a" * 50_000 + "!"
+    replies = [await bench.call("spelt", x=hostile) for _ in range(5)]
+    assert {reply.error.code for reply in replies} == {"invalid_arguments"}
+    assert min(reply.took_ms for reply in replies) < 10
+    assert (await bench.call("spelt", x="a" * 50_000)).ok
 
 
 async def test_reads_are_cached_per_tenant_and_request(bench):

@@ -17,6 +17,9 @@ FailureCode = Literal[
     "denied",
 ]
 
+RETRYABLE = frozenset({429, 500, 502, 503, 504})
+"""HTTP statuses that a repetition may cure."""
+
 
 class CallFailed(Exception):
     """A call did not give what it should have. ``error`` is data for a flow or a model, without secrets."""

@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from signalbox.common.context import current_deadline
-from signalbox.common.http_calls.errors import CallFailed
+from signalbox.common.http_calls.errors import RETRYABLE, CallFailed
 from signalbox.common.secrets import Secret
-from signalbox.common.transport import Outbound, OutboundError, OutboundRequest
+from signalbox.common.transport import Outbound, OutboundError, OutboundRefused, OutboundRequest
 from signalbox.contracts.config import OAuth2Auth
 
 _TIMEOUT_S = 10.0
@@ -87,14 +87,22 @@ class TokenSource:
         try:
             response = await self._outbound.send(request)
         except OutboundError as error:
-            raise CallFailed("unreachable", f"No access token could be had: {error.detail}") from error
+            raise _no_token(error) from error
         if response.status != 200:
-            raise CallFailed("upstream_error", f"The token endpoint answered HTTP {response.status}.")
+            failure = CallFailed("upstream_error", f"The token endpoint answered HTTP {response.status}.")
+            raise failure.worth_repeating() if response.status in RETRYABLE else failure
         try:
             answer = orjson.loads(response.body)
             return Secret(str(answer["access_token"])), float(answer.get("expires_in") or _DEFAULT_LIFE_S)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CallFailed("bad_response", "The token endpoint's answer holds no access token.") from error
+
+
+def _no_token(error: OutboundError) -> CallFailed:
+    detail = f"No access token could be had: {error.detail}"
+    if isinstance(error, OutboundRefused):
+        return CallFailed("refused", detail)
+    return CallFailed("unreachable", detail).worth_repeating()
 
 
 def _key(tenant: str, auth: OAuth2Auth) -> _Key:

@@ -9,12 +9,11 @@ from jmespath.exceptions import JMESPathError
 from jmespath.parser import ParsedResult
 
 from signalbox.common.errors import SignalboxError
-from signalbox.common.http_calls.errors import CallFailed
+from signalbox.common.http_calls.errors import RETRYABLE, CallFailed
 from signalbox.common.secrets import Secret, redact
 from signalbox.common.transport import OutboundResponse
 from signalbox.contracts.config import ResponseMapping
 
-_RETRYABLE = frozenset({429, 500, 502, 503, 504})
 _ANSWER_LOST = frozenset({502, 504})
 _MAX_EXCERPT = 300
 
@@ -105,7 +104,7 @@ def _status_failure(response: OutboundResponse, text: str, *, write: bool) -> Ca
         failure = CallFailed("unknown_outcome", detail, http_status=status)
     else:
         failure = CallFailed("upstream_error", detail, http_status=status)
-    return failure.worth_repeating(_retry_after(response.headers)) if status in _RETRYABLE else failure
+    return failure.worth_repeating(_retry_after(response.headers)) if status in RETRYABLE else failure
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:
