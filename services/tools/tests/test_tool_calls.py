@@ -12,11 +12,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from signalbox.common.cache import MemoryCache
 from signalbox.common.http_calls import HttpCallExecutor
 from signalbox.common.secrets import Secret
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.transport import OutboundRequest, OutboundResponse
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.registry import Registry
 from signalbox.tools.result_cache import ResultCache
 from signalbox.tools.service import ToolCalls
@@ -129,12 +131,14 @@ class Bench:
         tracing = TracerProvider()
         tracing.add_span_processor(SimpleSpanProcessor(self.spans))
         self.cache = MemoryCache()
+        self.metrics = Metrics("tools")
         self.calls = ToolCalls(
             FakeRegistries(Registry(WorkflowConfig.model_validate(CONFIG), overrides, functions)),
             HttpCallExecutor(self.outbound, FakeSecrets()),
             ResultCache(self.cache.values),
             WriteGate(self.cache.leases),
             tracing.get_tracer("test"),
+            ToolMetrics(self.metrics),
         )
 
     async def call(
@@ -268,6 +272,28 @@ async def test_spans_name_the_tool_and_the_failure(bench):
     done, failed = bench.spans.get_finished_spans()
     assert (done.name, done.attributes["gen_ai.tool.name"]) == ("tool get_order", "get_order")
     assert (failed.name, failed.attributes["error.type"]) == ("tool nothing", "not_found")
+
+
+async def test_calls_are_counted_by_effect_and_outcome(bench):
+    for order in (7, 7, 8):
+        await bench.call("get_order", order=order)
+    await bench.call("pay", amount=1)
+    await bench.call("pay", amount="much")
+    await bench.call("pay", dry_run=True, amount=1)
+    await bench.call("nothing")
+    found = {
+        (sample.labels["effect"], sample.labels["outcome"]): sample.value
+        for family in bench.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "signalbox_tool_calls_total"
+    }
+    assert found == {
+        ("read", "ok"): 2, ("read", "cached"): 1, ("write", "ok"): 1, ("write", "invalid_arguments"): 1,
+        ("none", "not_found"): 1,
+    }  # fmt: skip
+    assert (
+        bench.metrics.registry.get_sample_value("signalbox_tool_call_seconds_count", {"effect": "read"}) == 3
+    )
 
 
 async def test_python_tools(bench):

@@ -1,8 +1,8 @@
 """Tool calls that try to reach inside: each is refused, and no socket is made for it.
 
-The guard, the executor and the service are the real ones; names resolve as an attacker's DNS would answer. An audit hook
-(PEP 578) counts what Python makes of sockets and asks of the system's resolver, so that a guard which refuses after it
-has connected would be seen.
+The guard, the executor and the service are the real ones; names resolve as an attacker's DNS would answer. An audit
+hook (PEP 578) counts what Python makes of sockets and asks of the system's resolver, so that a guard that refuses only
+after it has connected would be seen.
 """
 
 import socket
@@ -16,11 +16,13 @@ from opentelemetry.trace import NoOpTracer
 from signalbox.common.cache import MemoryCache
 from signalbox.common.http_calls import HttpCallExecutor
 from signalbox.common.secrets import Secret
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.transport import AllowList, GuardedOutbound
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.registry import Registry
 from signalbox.tools.result_cache import ResultCache
 from signalbox.tools.service import ToolCalls
@@ -179,6 +181,7 @@ async def call(made: WorkflowConfig, tool: str, secrets: Any = None) -> ToolCall
         ResultCache(cache.values),
         WriteGate(cache.leases),
         NoOpTracer(),
+        ToolMetrics(Metrics("tools")),
     )
     context = CallContext(
         tenant="acme", subject="key:1", workflow_id="shop", config_hash="a" * 64, session_id="s",

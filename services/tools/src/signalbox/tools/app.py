@@ -6,14 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from fastapi import FastAPI
 
 from signalbox.common.functions import TOOLS_GROUP, installed_functions
-from signalbox.common.http_calls import HttpCallExecutor
+from signalbox.common.http_calls import Circuits, HttpCallExecutor
 from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFollower
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.validation import load_snapshot
 from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.tools.endpoints import router
+from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.registry import Registry
 from signalbox.tools.result_cache import ResultCache
 from signalbox.tools.service import ToolCalls
@@ -35,6 +37,9 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
         "tools", settings, platform, authenticator, compile_snapshot, settings.snapshot_cache_bytes
     )
 
+    metrics = Metrics("tools")
+    tool_metrics = ToolMetrics(metrics)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
@@ -53,13 +58,15 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
             routers=[router],
             lifespan=lifespan,
             ready_checks={"config": follower.feed.check},
+            metrics=metrics,
         )
     )
     app.state.tool_calls = ToolCalls(
         follower.snapshots,
-        HttpCallExecutor(platform.outbound, platform.secrets),
+        HttpCallExecutor(platform.outbound, platform.secrets, circuits=Circuits(opened=tool_metrics.opened)),
         ResultCache(platform.cache.values),
         WriteGate(platform.cache.leases),
         platform.tracing.tracer("tools"),
+        tool_metrics,
     )
     return app

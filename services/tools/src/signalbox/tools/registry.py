@@ -67,6 +67,11 @@ class Registry:
             compiled = self._compiled[tool_id] = self._compile(tool)
         return compiled
 
+    def effect(self, tool_id: str) -> str:
+        """``read``, ``write``, or ``none`` where the workflow has no such tool."""
+        tool = self._tools.get(tool_id)
+        return "none" if tool is None else tool.effect
+
     def values(self, tool: CompiledTool, given: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
         """What the tool's templates see: checked arguments joined with those taken from the session.
 
@@ -118,6 +123,8 @@ class Registry:
                     timeout_ms=tool.timeout_ms,
                     write=write,
                     repeatable=tool.idempotent or not write,
+                    name=tool.id,
+                    circuit=tool.circuit,
                 )
             except SignalboxError as error:
                 return f"The request of tool '{tool.id}' cannot be used: {error.detail}"

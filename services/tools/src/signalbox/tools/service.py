@@ -14,6 +14,7 @@ from signalbox.common.functions import FunctionCall
 from signalbox.common.http_calls import CallFailed, HttpCall, RenderedRequest
 from signalbox.common.write_gate import TurnStopped, WriteGate
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
+from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.ports import HttpCalls, Registries
 from signalbox.tools.registry import CompiledTool
 from signalbox.tools.result_cache import ResultCache
@@ -29,12 +30,14 @@ class ToolCalls:
         results: ResultCache,
         gate: WriteGate,
         tracer: trace.Tracer,
+        metrics: ToolMetrics,
     ) -> None:
         self._registries = registries
         self._http = http
         self._results = results
         self._gate = gate
         self._tracer = tracer
+        self._metrics = metrics
 
     async def call(self, request: ToolCallRequest) -> ToolCallReply:
         """Call one tool. Its failure is part of the reply.
@@ -59,7 +62,10 @@ class ToolCalls:
                 span.set_status(Status(StatusCode.ERROR, error.code))
                 span.set_attribute("error.type", error.code)
             span.set_attribute("signalbox.tool.attempts", reply.attempts)
-        reply.took_ms = (time.perf_counter() - started) * 1000
+        seconds = time.perf_counter() - started
+        reply.took_ms = seconds * 1000
+        if not request.dry_run:
+            self._metrics.called(registry.effect(request.tool), _outcome(reply), seconds)
         return reply
 
     async def _write(
@@ -107,6 +113,12 @@ async def _to_its_end(write: Coroutine[Any, Any, ToolCallReply]) -> ToolCallRepl
     except asyncio.CancelledError:
         await asyncio.wait({task})
         raise
+
+
+def _outcome(reply: ToolCallReply) -> str:
+    if reply.error is not None:
+        return reply.error.code
+    return "ok" if reply.attempts else "cached"
 
 
 def _preview(

@@ -7,14 +7,14 @@ from signalbox.common.http_calls.auth import masked
 from signalbox.common.http_calls.rendering import RenderedRequest, render_request
 from signalbox.common.http_calls.responses import CompiledMapping
 from signalbox.common.templates import Templates
-from signalbox.contracts.config import Auth, HttpRequest, OAuth2Auth, ResponseMapping, Retry
+from signalbox.contracts.config import Auth, CircuitBreaker, HttpRequest, OAuth2Auth, ResponseMapping, Retry
 
 
 class HttpCall:
     """A request template with auth, mapping, timeout and retries; whatever can be is compiled here.
 
     ``variables`` are the workflow's. ``write`` says that it may change something, ``repeatable`` that doing so twice
-    does no harm.
+    does no harm. ``name`` is the operation that ``circuit`` is counted for; without rules nothing is counted.
 
     Raises:
         TemplateError: a template does not parse.
@@ -33,18 +33,23 @@ class HttpCall:
         timeout_ms: int,
         write: bool,
         repeatable: bool,
+        name: str = "",
+        circuit: CircuitBreaker | None = None,
     ) -> None:
         self._request = request
         self._templates = templates
         self.auth = _located(auth, templates, variables)
         self.mapping = CompiledMapping(response)
-        self.attempts = retry.attempts if repeatable else 1
+        self.attempts = retry.attempts
+        self.repeatable = repeatable
         self.backoff_s = retry.backoff_ms / 1000
         self.timeout_s = timeout_ms / 1000
         self.write = write
+        self.name = name
+        self.circuit = circuit
         templates.check_url(request.url, name="request.url")
-        for name, part in (("query", request.query), ("headers", request.headers), ("body", request.body)):
-            _check(templates, part, f"request.{name}")
+        for place, part in (("query", request.query), ("headers", request.headers), ("body", request.body)):
+            _check(templates, part, f"request.{place}")
 
     def render(self, values: Mapping[str, Any]) -> RenderedRequest:
         """The request over values (``arguments``, ``vars``, ``context``), not authorised yet.

@@ -30,6 +30,8 @@ class CallFailed(Exception):
         self.attempts = attempts
         self.retryable = False
         self.retry_after_s = 0.0
+        self.unsent = False
+        """Whether it is certain that nothing of the request reached the other side."""
 
     def worth_repeating(self, after_s: float = 0.0) -> "CallFailed":
         """The same failure, marked as one that a repetition ``after_s`` seconds later may cure."""

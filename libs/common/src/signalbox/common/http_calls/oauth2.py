@@ -90,6 +90,7 @@ class TokenSource:
             raise _no_token(error) from error
         if response.status != 200:
             failure = CallFailed("upstream_error", f"The token endpoint answered HTTP {response.status}.")
+            failure.unsent = True
             raise failure.worth_repeating() if response.status in RETRYABLE else failure
         try:
             answer = orjson.loads(response.body)
@@ -102,7 +103,9 @@ def _no_token(error: OutboundError) -> CallFailed:
     detail = f"No access token could be had: {error.detail}"
     if isinstance(error, OutboundRefused):
         return CallFailed("refused", detail)
-    return CallFailed("unreachable", detail).worth_repeating()
+    failure = CallFailed("unreachable", detail).worth_repeating()
+    failure.unsent = True
+    return failure
 
 
 def _key(tenant: str, auth: OAuth2Auth) -> _Key:

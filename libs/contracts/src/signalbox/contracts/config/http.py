@@ -55,12 +55,30 @@ Auth = Annotated[BearerAuth | BasicAuth | ApiKeyAuth | OAuth2Auth | HmacAuth, Fi
 
 
 class Retry(ConfigModel):
-    """When a failed attempt is tried again. Only calls that are safe to repeat are retried."""
+    """When a failed attempt is tried again.
+
+    Of reads and ``idempotent`` writes any attempt is, of other writes only one of which nothing was sent.
+    """
 
     attempts: int = Field(default=2, ge=1, le=10)
     """Attempts in all, the first included."""
     backoff_ms: int = Field(default=200, ge=0, le=60_000)
     """Wait before the second attempt; doubled for each further one, with jitter."""
+
+
+class CircuitBreaker(ConfigModel):
+    """When calls to what keeps failing are held back: they then fail at once, and nothing is sent.
+
+    Failures are lost connections, timeouts and HTTP 500, 502, 503 and 504, each attempt for itself.
+    """
+
+    failure_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of the attempts in the window that must have failed."""
+    min_calls: int = Field(default=10, ge=1, le=10_000)
+    """Attempts in the window before the share counts."""
+    window_seconds: int = Field(default=30, ge=1, le=3600)
+    open_seconds: float = Field(default=10, gt=0, le=3600)
+    """How long nothing is sent. Then one call is let through, and what it meets decides for the others."""
 
 
 class HttpRequest(ConfigModel):

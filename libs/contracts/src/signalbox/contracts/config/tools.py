@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from signalbox.contracts.base import ConfigModel, Identifier, JsonSchema
-from signalbox.contracts.config.http import Auth, HttpRequest, ResponseMapping, Retry
+from signalbox.contracts.config.http import Auth, CircuitBreaker, HttpRequest, ResponseMapping, Retry
 
 
 class McpSource(ConfigModel):
@@ -45,6 +45,8 @@ class Tool(ConfigModel):
     auth: Auth | None = None
     timeout_ms: int = Field(default=10_000, ge=1, le=300_000)
     retry: Retry = Retry()
+    circuit: CircuitBreaker | None = CircuitBreaker()
+    """Null for none. Of a ``request`` only."""
     idempotent: bool = False
     """Whether the service behind it honours ``Idempotency-Key``, or repeating the call does no harm."""
     status_check: StatusCheck | None = None
