@@ -172,11 +172,25 @@ def _agent(config: WorkflowConfig, skill: AgentSkill, tools: Mapping[str, Tool])
     for part in parts:
         name = _function_name(part, offered)
         offered[name] = part
-        parameters = visible_parameters(part) if isinstance(part, Tool) else _SUBTASK_PARAMETERS
+        parameters = visible_parameters(part) if isinstance(part, Tool) else _subtask_parameters(config, part)
         function = {"name": name, "description": part.description, "parameters": parameters}
         definitions.append({"type": "function", "function": function})
     output = compile_schema(skill.output_schema) if skill.output_schema is not None else None
     return CompiledAgent(skill, system_prompt(config, skill), offered, definitions, output)
+
+
+def _subtask_parameters(config: WorkflowConfig, subtask: Subtask) -> dict[str, Any]:
+    """What a model gives to a subtask: what is to be done; of a function its input, less what the config gives."""
+    skill = next((skill for skill in config.skills if skill.id == subtask.skill), None)
+    if not isinstance(skill, FunctionSkill):
+        return _SUBTASK_PARAMETERS
+    schema = dict(skill.input_schema)
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        schema["properties"] = {k: v for k, v in properties.items() if k not in subtask.arguments}
+    if isinstance(schema.get("required"), list):
+        schema["required"] = [name for name in schema["required"] if name not in subtask.arguments]
+    return schema
 
 
 def _function_name(part: Tool | Subtask, taken: Mapping[str, Any]) -> str:

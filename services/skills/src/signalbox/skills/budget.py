@@ -40,9 +40,18 @@ class Meter:
         self._budget = budget
         self._limits = limits or LlmLimits(calls_per_turn=1000)
         self._parent = parent
-        left = current_deadline().remaining()
-        self._deadline = now + left - min(_RESERVE_S, left * _RESERVE_SHARE)
-        self._end = now + budget.seconds if budget.seconds is not None else None
+        # A subtask keeps a little of its parent's time back, so that the parent can say what it has too.
+        deadline, ends = (
+            (now + current_deadline().remaining(), None) if parent is None else parent.given_until()
+        )
+        self._deadline = _less_reserve(now, deadline)
+        own = [] if budget.seconds is None else [now + budget.seconds]
+        parents = [] if ends is None else [_less_reserve(now, ends)]
+        self._end: float | None = min(own + parents, default=None)
+
+    def given_until(self) -> tuple[float, float | None]:
+        """When the caller's time ends and when the budget's does, on the monotonic clock."""
+        return self._deadline, self._end
 
     def charge(self, usage: UsageData) -> None:
         """Count one model call."""
@@ -103,6 +112,11 @@ class Meter:
         """The error for work that was cut off by ``time_left``."""
         by_budget = self._end is not None and self._end < self._deadline
         return OutOfTime("budget" if by_budget else "deadline")
+
+
+def _less_reserve(now: float, end: float) -> float:
+    left = end - now
+    return end - min(_RESERVE_S, left * _RESERVE_SHARE) if left > 0 else end
 
 
 def joined(own: Budget, given: Budget) -> Budget:

@@ -4,27 +4,18 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from signalbox.common.errors import SignalboxError
 from signalbox.common.record import record
-from signalbox.common.templates import TemplateError
 from signalbox.common.web import Emit, Work
 from signalbox.common.write_gate import WriteGate
-from signalbox.contracts.config import Budget, Subtask
+from signalbox.contracts.config import Budget
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.identity import Principal
-from signalbox.contracts.work import (
-    Frame,
-    SkillResult,
-    SkillResultFrame,
-    SkillRunRequest,
-    ToolCallReply,
-    ToolError,
-)
+from signalbox.contracts.work import Frame, SkillResult, SkillResultFrame, SkillRunRequest
 from signalbox.skills import messages
 from signalbox.skills.agent import AgentRun
 from signalbox.skills.book import CompiledAgent, CompiledFunction, SkillBook
@@ -34,10 +25,10 @@ from signalbox.skills.function import run_function
 from signalbox.skills.journal import Journal
 from signalbox.skills.model import Conversation, chosen_model
 from signalbox.skills.ports import HttpCalls, Model, Runs, SkillBooks, ToolCaller
+from signalbox.skills.subtasks import Parent, Subtasks
 from signalbox.skills.tool_use import ToolUse
 
 _LOG = logging.getLogger(__name__)
-_MAX_DEPTH = 3
 
 
 @record
@@ -48,16 +39,6 @@ class Callees:
     model_for: Callable[[Principal], Model]
     http: HttpCalls
     gate: WriteGate
-
-
-@record
-class _Parent:
-    """The run that a subtask belongs to."""
-
-    run_id: str
-    meter: Meter
-    depth: int
-    budget: Budget
 
 
 class SkillRuns:
@@ -101,7 +82,7 @@ class SkillRuns:
         request: SkillRunRequest,
         principal: Principal,
         emit: Emit,
-        parent: _Parent | None,
+        parent: Parent | None,
     ) -> SkillResult:
         stored = await self._runs.find(request.context.tenant, request.run_id)
         if stored is not None:
@@ -127,6 +108,7 @@ class SkillRuns:
             except asyncio.CancelledError:
                 await _note_end(journal, SkillResult(status="cancelled", message=""), meter)
                 raise
+            span.set_attribute("signalbox.skill.run_id", request.run_id)
             span.set_attribute("signalbox.skill.status", result.status)
             span.set_attribute("signalbox.skill.steps", result.steps)
             if result.status == "failed":
@@ -143,7 +125,7 @@ class SkillRuns:
         emit: Emit,
         meter: Meter,
         journal: Journal,
-        parent: _Parent | None,
+        parent: Parent | None,
     ) -> SkillResult:
         model = self._callees.model_for(principal)
         conversation = Conversation(model, self._tracer, meter, emit)
@@ -164,10 +146,10 @@ class SkillRuns:
             )
         depth = parent.depth + 1 if parent is not None else 1
 
-        async def run_subtask(subtask: Subtask, arguments: dict[str, Any], run_id: str) -> ToolCallReply:
-            below = _Parent(request.run_id, meter, depth, subtask.budget)
-            return await self._subtask(book, subtask, arguments, request, run_id, principal, emit, below)
+        async def start(below: SkillRunRequest, emit: Emit, under: Parent) -> SkillResult:
+            return await self._run(book, below, principal, emit, under)
 
+        subtasks = Subtasks(book, agent.skill, request, meter, depth, emit, start)
         tool_use = ToolUse(
             agent,
             book.config.policies,
@@ -175,49 +157,13 @@ class SkillRuns:
             tools=self._callees.tools_for(principal),
             journal=journal,
             emit=emit,
-            run_subtask=run_subtask,
+            run_subtask=subtasks.run,
             result_chars=self._result_chars,
         )
         run = AgentRun(
             book, agent, request, model=chosen, conversation=conversation, tool_use=tool_use, meter=meter
         )
         return await run.run()
-
-    async def _subtask(
-        self,
-        book: SkillBook,
-        subtask: Subtask,
-        arguments: dict[str, Any],
-        request: SkillRunRequest,
-        run_id: str,
-        principal: Principal,
-        emit: Emit,
-        parent: _Parent,
-    ) -> ToolCallReply:
-        """Run a declared subtask; what it says is for the model that started it, not for the user."""
-        if parent.depth >= _MAX_DEPTH:
-            return _refused(f"Subtasks may be {_MAX_DEPTH} levels deep at most.")
-        try:
-            given = book.templates.render_value(subtask.arguments, book.values(request))
-            below = SkillRunRequest(
-                context=request.context,
-                skill=subtask.skill,
-                run_id=run_id,
-                arguments={**arguments, **given},
-                message=str(arguments.get("message") or request.message),
-                model=request.model,
-            )
-            result = await self._run(book, below, principal, _without_text(emit), parent)
-        except TemplateError as error:
-            return _refused(error.detail)
-        except SignalboxError as error:
-            return ToolCallReply(
-                ok=False, error=ToolError(code="upstream_error", detail=error.detail), took_ms=0.0
-            )
-        output = {"status": result.status, "message": result.message, "output": result.output}
-        if result.reason is not None:
-            output["reason"] = result.reason
-        return ToolCallReply(ok=True, output=output, took_ms=0.0)
 
 
 def _stored_result(book: SkillBook, request: SkillRunRequest, result: str | None, emit: Emit) -> SkillResult:
@@ -237,11 +183,3 @@ async def _note_end(journal: Journal, result: SkillResult, meter: Meter) -> None
         await journal.finish(result, meter.spent)
     except SignalboxError as error:
         _LOG.warning("a run's end could not be stored: %s", error.detail)
-
-
-def _without_text(emit: Emit) -> Emit:
-    return lambda event: None if isinstance(event, TextEvent) else emit(event)
-
-
-def _refused(detail: str) -> ToolCallReply:
-    return ToolCallReply(ok=False, error=ToolError(code="refused", detail=detail), took_ms=0.0, attempts=0)

@@ -1,7 +1,7 @@
 """Carrying out what a model asks for: only offered tools, arguments read, writes written down first."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
@@ -72,7 +72,7 @@ class ToolUse:
         """
         asked = [self._understood(call, f"{step}.{position}") for position, call in enumerate(calls)]
         if self._at_once(asked):
-            replies = await asyncio.gather(*(self._carry_out(one) for one in asked))
+            replies = await _all_of([self._carry_out(one) for one in asked])
         else:
             replies = [await self._carry_out(one) for one in asked]
         return [
@@ -145,7 +145,7 @@ class ToolUse:
         return await self._tools.call(request, write=asked.is_write)
 
     def _told(self, reply: ToolCallReply) -> str:
-        if reply.error is not None:
+        if reply.error is not None and reply.output is None:
             error = reply.error.model_dump(exclude_none=True)
             return orjson.dumps({"error": error}).decode()
         content = orjson.dumps(reply.output).decode()
@@ -157,6 +157,17 @@ class ToolUse:
                 "beginning": content[: self._result_chars],
             }
         ).decode()
+
+
+async def _all_of(work: Sequence[Coroutine[Any, Any, ToolCallReply]]) -> list[ToolCallReply]:
+    """All replies, made at once. Where one raises, or the run is cancelled, none of the others is left behind."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _arguments(text: str) -> tuple[dict[str, Any], ToolError | None]:

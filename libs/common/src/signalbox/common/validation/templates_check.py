@@ -64,6 +64,7 @@ _ROOTS = (
     "result",
     "results",
     "slots",
+    "subtasks",
     "vars",
 )
 _MIN_SLIP = 3
