@@ -42,10 +42,12 @@ def compiler():
 
 @pytest.fixture
 def make(admin, compiler, tmp_path):
-    def build(max_bytes=10_000):
+    def build(max_bytes=10_000, disk_bytes=1_000_000):
         hop = AsgiServiceHop(admin.app, service="admin")
         client = AdminClient(hop, ServiceTokens(SERVICE_SECRET, "flows"), Tracing().tracer("flows"))
-        return Snapshots(client, compiler, tmp_path, max_bytes, lambda stored: len(stored.document.encode()))
+        return Snapshots(
+            client, compiler, tmp_path, max_bytes, lambda stored: len(stored.document.encode()), disk_bytes
+        )
 
     return build
 
@@ -211,3 +213,16 @@ async def test_sizes_are_bytes_and_not_characters(make, admin):
 async def test_one_that_is_too_large_alone_is_served_all_the_same(make, admin):
     snapshots, ref = make(max_bytes=10), admin.store("x" * 100)
     assert await get(snapshots, ref) == f"acme:{'x' * 100}"
+
+
+async def test_copies_of_old_snapshots_on_disk_are_bounded_and_fetched_again(make, admin, tmp_path):
+    refs = [admin.store(f"version {number:04}") for number in range(30)]
+    snapshots = make(100, disk_bytes=1_000)
+    for ref in refs:
+        snapshots.pin([refs[0], ref])
+        await get(snapshots, ref)
+    sizes = {path.stem: path.stat().st_size for path in (tmp_path / "acme").iterdir()}
+    assert sum(sizes.values()) <= 1_000
+    assert {refs[0].config_hash, refs[-1].config_hash} <= sizes.keys()
+    assert refs[1].config_hash not in sizes
+    assert await get(snapshots, refs[1]) == "acme:version 0001"

@@ -11,6 +11,7 @@ from signalbox.common.auth import ServiceTokens, create_key
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import Unavailable
 from signalbox.common.ids import now_ms
+from signalbox.common.kept_files import KeptFiles
 from signalbox.common.rules import DEFAULT_MEMORY
 from signalbox.contracts.identity import KeyRecord, Scope
 from signalbox.workflow import endpoints, sse
@@ -31,13 +32,13 @@ def record(key, tenant="acme", scopes=(Scope.QUERY,)):
 
 
 @pytest.fixture
-def app(stage):
+def app(stage, tmp_path):
     made = service_app(endpoints.public, endpoints.internal, name="workflow", max_body_bytes=1_048_576)
     made.state.settings = stage.settings
     made.state.queries = stage.queries
     made.state.events = stage.events
     made.state.views = stage.views
-    made.state.builder = Builder(DEFAULT_MEMORY, 60)
+    made.state.builder = Builder(DEFAULT_MEMORY, 60, KeptFiles(tmp_path, 2**20))
     return made
 
 

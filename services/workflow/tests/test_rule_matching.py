@@ -6,6 +6,7 @@ import pytest
 from support.admin_stand_in import hash_of
 from support.workflow_stage import CONFIG, compiled
 
+from signalbox.common.kept_files import KeptFiles
 from signalbox.common.rules import DEFAULT_MEMORY, Re2Engine, normalise
 from signalbox.contracts.admin import BuildRequest, SnapshotDocument
 from signalbox.contracts.config import Intent, Parameter, Route
@@ -197,11 +198,11 @@ def test_a_value_of_the_wrong_type_is_as_good_as_none():
     assert reader.read("x", {"n": None}, lambda: SATURDAY) == {}
 
 
-async def test_rules_that_were_built_are_used_and_give_the_same_answers():
+async def test_rules_that_were_built_are_used_and_give_the_same_answers(tmp_path):
     snapshot = compiled(CONFIG)
     text = snapshot.config.model_dump_json(exclude_unset=True)
     request = BuildRequest(tenant="acme", config_hash=hash_of(text), document=text)
-    built = await Builder(DEFAULT_MEMORY, 60).build(request)
+    built = await Builder(DEFAULT_MEMORY, 60, KeptFiles(tmp_path, 2**20)).build(request)
     assert (built.errors, built.report) == ([], {"rules": 8})
 
     class NoCompiling(Re2Engine):
@@ -226,13 +227,13 @@ async def test_rules_that_were_built_are_used_and_give_the_same_answers():
     assert SnapshotCompiler(Re2Engine(), {})(damaged).rules.match("are you open").intent.id == "hours"
 
 
-async def test_rules_that_do_not_fit_the_memory_are_an_error_of_the_build():
+async def test_rules_that_do_not_fit_the_memory_are_an_error_of_the_build(tmp_path):
     config = {
         **CONFIG,
         "intents": [{"id": "a", "when": {"patterns": ["(x{1,200}y{1,200}){3}"]}, "then": {"reply": "x"}}],
     }
     text = compiled({**CONFIG}).config.model_validate(config).model_dump_json(exclude_unset=True)
-    built = await Builder(64 * 1024, 60).build(
+    built = await Builder(64 * 1024, 60, KeptFiles(tmp_path, 2**20)).build(
         BuildRequest(tenant="acme", config_hash="0" * 64, document=text)
     )
     assert [error.code for error in built.errors] == ["rules_too_large"]

@@ -47,6 +47,9 @@ class CommonSettings(BaseSettings):
     """Address to listen on. Another than loopback needs ``auth=keys``."""
     data: Path = Path(".signalbox")
     """Directory of SQLite files, fetched snapshots and the generated service secret."""
+    snapshot_disk_bytes: int = Field(default=1024 * 1024 * 1024, ge=0)
+    """Disk under ``data`` that each service's copies of published workflows may take, besides the active ones. Those
+    used longest ago are removed first, and fetched from Admin when somebody asks."""
     database_url: str | None = Field(
         default=None, validation_alias=AliasChoices("SIGNALBOX_DATABASE_URL", "DATABASE_URL", "database_url")
     )

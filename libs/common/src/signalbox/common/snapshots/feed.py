@@ -9,7 +9,8 @@ from typing import Any
 from signalbox.common.auth import KeyRing
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import NotFound, SignalboxError, Unavailable
-from signalbox.common.snapshots.store import Snapshots, write_atomically
+from signalbox.common.kept_files import write_atomically
+from signalbox.common.snapshots.store import Snapshots
 from signalbox.contracts.admin import ChangesReply, ChangesRequest, ReleasePointer, ServiceName, SnapshotRef
 
 _LOG = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class ConfigFeed:
         self._reachable = True
         self._has_state = False
         self._prepare: list[SnapshotRef] = []
+        self._preloaded: frozenset[SnapshotRef] = frozenset()
+        """Of the active ones, those that were ready once, in memory or on disk: of many, most stay as they are."""
         self._releases: dict[tuple[str, str], ReleasePointer] = {}
         self._defaults: dict[str, ReleasePointer] = {}
         self.revision = -1
@@ -133,8 +136,8 @@ class ConfigFeed:
         active = [SnapshotRef(tenant=pointer.tenant, config_hash=pointer.config_hash) for pointer in mine]
         if self._snapshots is not None:
             self._snapshots.pin(active, reply.prepare)
-        for ref in active:
-            await self._preload(ref)
+        known = self._preloaded
+        self._preloaded = frozenset([ref for ref in active if ref in known or await self._preload(ref)])
         self._releases = {(pointer.tenant, pointer.workflow_id): pointer for pointer in mine}
         self._defaults = {pointer.tenant: pointer for pointer in mine if pointer.is_default}
         if self._keys is not None:
@@ -142,9 +145,10 @@ class ConfigFeed:
         self.revision = reply.revision
         self._has_state = True
 
-    async def _preload(self, ref: SnapshotRef) -> None:
+    async def _preload(self, ref: SnapshotRef) -> bool:
+        """Whether the snapshot is ready now."""
         if self._snapshots is None:
-            return
+            return True
         try:
             await self._snapshots.preload(ref)
         except SignalboxError as error:
@@ -153,6 +157,9 @@ class ConfigFeed:
         except Exception:  # noqa: BLE001 - logged with its traceback
             # One that this version cannot read must not keep the others, or a revoked key, from being applied.
             _LOG.exception("cannot compile a snapshot", extra={"config_hash": ref.config_hash})
+        else:
+            return True
+        return False
 
     def _note(self, *, reachable: bool, reason: str = "") -> None:
         if reachable != self._reachable:

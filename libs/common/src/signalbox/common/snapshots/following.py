@@ -31,7 +31,14 @@ class ConfigFollower(Generic[CompiledT]):
     ) -> None:
         admin = platform.client(AdminClient, service)
         directory = settings.data / service
-        self.snapshots = Snapshots(admin, compile_snapshot, directory / "snapshots", max_bytes, weigh)
+        self.snapshots = Snapshots(
+            admin,
+            compile_snapshot,
+            directory / "snapshots",
+            max_bytes,
+            weigh,
+            settings.snapshot_disk_bytes,
+        )
         self.feed = ConfigFeed(
             service,
             settings.environment,

@@ -6,7 +6,6 @@ The disk copy is what lets a service restart and serve while Admin is down.
 import asyncio
 import hashlib
 import logging
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Generic, TypeVar
 
 from signalbox.common.clients import AdminClient, ServiceCallFailed
 from signalbox.common.errors import NotFound, SignalboxError
+from signalbox.common.kept_files import KeptFiles
 from signalbox.common.record import record
 from signalbox.contracts.admin import SnapshotDocument, SnapshotRef
 
@@ -23,6 +23,11 @@ CompiledT = TypeVar("CompiledT")
 
 MEMORY_PER_BYTE = 16
 """Bytes of memory for each byte of a document, when it is parsed and its templates are compiled: 14 were measured."""
+
+MEMORY_PER_SNAPSHOT = 16 * 1024
+"""Bytes that the smallest takes: 14,000 were measured."""
+
+DEFAULT_DISK_BYTES = 1024 * 1024 * 1024
 
 
 class UnknownSnapshot(NotFound):
@@ -46,7 +51,8 @@ class Snapshots(Generic[CompiledT]):
     ``compile_snapshot`` turns a document into what the service works with; it runs in a thread, once each.
     ``max_bytes`` bounds the memory that they take, as ``weigh`` tells it of each document and of what was built from
     it. Where they are too many, those that no release names are dropped first, then the active ones that were used
-    longest ago: they stay on disk, and are loaded again when somebody asks.
+    longest ago: they stay on disk, and are loaded again when somebody asks. On disk, too, there are at most
+    ``disk_bytes``, or as much as the active ones take: what was dropped there is fetched from Admin.
     """
 
     def __init__(
@@ -56,10 +62,11 @@ class Snapshots(Generic[CompiledT]):
         directory: Path,
         max_bytes: int = 64 * 1024 * 1024,
         weigh: Callable[[SnapshotDocument], int] | None = None,
+        disk_bytes: int = DEFAULT_DISK_BYTES,
     ) -> None:
         self._admin = admin
         self._compile = compile_snapshot
-        self._directory = directory
+        self._files = KeptFiles(directory, disk_bytes, self._spared_files)
         self._max_bytes = max_bytes
         self._weigh = weigh or weight_of_document
         self._held: OrderedDict[SnapshotRef, _Held[CompiledT]] = OrderedDict()
@@ -110,7 +117,7 @@ class Snapshots(Generic[CompiledT]):
             return
         if ref in self._prepared or self._taken_by_active() < self._max_bytes:
             await self._load_once(ref)
-        elif not await asyncio.to_thread(self._path(ref).exists):
+        elif not await asyncio.to_thread(self._files.has, _file(ref)):
             await asyncio.to_thread(self._write, ref, await self._fetch(ref))
 
     def _taken_by_active(self) -> int:
@@ -160,25 +167,27 @@ class Snapshots(Generic[CompiledT]):
                 if candidate != keep and candidate not in spared:
                     self._bytes -= self._held.pop(candidate).size
 
-    def _path(self, ref: SnapshotRef) -> Path:
-        return self._directory / ref.tenant / f"{ref.config_hash}.json"
+    def _spared_files(self) -> list[str]:
+        return [_file(ref) for ref in self._active | self._prepared]
 
     def _read(self, ref: SnapshotRef) -> SnapshotDocument | None:
-        try:
-            stored = SnapshotDocument.model_validate_json(self._path(ref).read_bytes())
-        except FileNotFoundError:
+        content = self._files.read(_file(ref))
+        if content is None:
             return None
-        except (OSError, ValueError) as error:
+        try:
+            stored = SnapshotDocument.model_validate_json(content)
+        except ValueError as error:
             _LOG.warning("ignoring a damaged snapshot file: %s", error)
             return None
         return stored if _is(stored, ref) else None
 
     def _write(self, ref: SnapshotRef, document: SnapshotDocument) -> None:
-        try:
-            write_atomically(self._path(ref), document.model_dump_json().encode())
-        except OSError as error:
-            # Only a restart while Admin is down would need the file.
-            _LOG.warning("cannot keep a snapshot on disk: %s", error)
+        # Only a restart while Admin is down needs the file.
+        self._files.write(_file(ref), document.model_dump_json().encode())
+
+
+def _file(ref: SnapshotRef) -> str:
+    return f"{ref.tenant}/{ref.config_hash}.json"
 
 
 def _is(document: SnapshotDocument, ref: SnapshotRef) -> bool:
@@ -188,12 +197,4 @@ def _is(document: SnapshotDocument, ref: SnapshotRef) -> bool:
 
 def weight_of_document(document: SnapshotDocument) -> int:
     """About what a document takes in memory, in bytes, without anything that was built from it."""
-    return MEMORY_PER_BYTE * len(document.document.encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file's content as a whole: a reader sees the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    return MEMORY_PER_SNAPSHOT + MEMORY_PER_BYTE * len(document.document.encode())

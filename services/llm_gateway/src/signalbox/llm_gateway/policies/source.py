@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from signalbox.common.auth import KeyRing
 from signalbox.common.errors import SignalboxError
+from signalbox.common.kept_files import write_atomically
 from signalbox.common.settings import SettingsError
-from signalbox.common.snapshots.store import write_atomically
 from signalbox.contracts.identity import KeyRecord
 from signalbox.llm_gateway.gateway_file import GatewayFile
 from signalbox.llm_gateway.money import PriceBook, Prices
