@@ -51,3 +51,39 @@ def test_a_responses_key_is_left_out_where_it_would_be_refused(gateway, provider
     answer = post(gateway, "responses", input="hi", prompt_cache_key="mine")
     assert "prompt_cache_key" not in provider.requests()[-1].body
     assert answer["usage"]["input_tokens_details"]["cached_tokens"] == 600
+
+
+TALK = [
+    {"role": "system", "content": "be brief"},
+    {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+    },
+    {"role": "tool", "tool_call_id": "c", "content": "1"},
+]
+
+
+def ask_marked(gateway, marks):
+    body = {"model": "alias", "messages": TALK}
+    headers = {"signalbox-llm-cache-marks": marks}
+    return httpx.post(f"{gateway.url}/llm/v1/chat/completions", json=body, headers=headers, timeout=20)
+
+
+def test_marks_are_set_where_the_provider_wants_them_and_nowhere_else(start_gateway, provider):
+    wanting = start_gateway(llm_deployments=[deployment(provider, capabilities={"cache_marks": True})])
+    assert ask_marked(wanting, "0,1,2,3").status_code == 200
+    system, user, call, result = provider.requests()[-1].body["messages"]
+    assert system["content"] == [{"type": "text", "text": "be brief", "cache_control": MARK}]
+    assert user["content"] == [
+        {"type": "text", "text": "a"},
+        {"type": "text", "text": "b", "cache_control": MARK},
+    ]
+    assert call == TALK[2], "there is nothing to mark"
+    assert result == {**TALK[3], "cache_control": MARK}
+    others = start_gateway(llm_deployments=[deployment(provider)])
+    assert ask_marked(others, "0,1,3,99").status_code == 200
+    assert provider.requests()[-1].body["messages"] == TALK
+    refused = ask_marked(others, "first")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")

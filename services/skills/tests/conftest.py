@@ -13,6 +13,7 @@ from signalbox.common.cache import MemoryCache
 from signalbox.common.clients import CallLabels, ChatChunk
 from signalbox.common.http_calls import CallResult
 from signalbox.common.storage import DuplicateKey
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.config import ModelRole
 from signalbox.contracts.context import CallContext
@@ -22,6 +23,7 @@ from signalbox.contracts.llm import ChatRequest
 from signalbox.contracts.work import SkillResult, SkillRunRequest, ToolCallReply, ToolCallRequest, ToolError
 from signalbox.contracts.workflow_config import WorkflowConfig
 from signalbox.skills.book import SkillBook
+from signalbox.skills.metrics import SkillMetrics
 from signalbox.skills.records import RunRecord, StepRecord
 from signalbox.skills.service import Callees, SkillRuns
 
@@ -202,6 +204,9 @@ class Bench:
         self.runs: Any = MemoryRuns()
         self.events: list[WorkEvent] = []
         self.spans = InMemorySpanExporter()
+        self.metrics = Metrics("skills")
+        self.skill_metrics = SkillMetrics(self.metrics)
+        self.context_tokens = 48_000
         tracing = TracerProvider()
         tracing.add_span_processor(SimpleSpanProcessor(self.spans))
         self.tracer = tracing.get_tracer("test")
@@ -209,7 +214,10 @@ class Bench:
     @property
     def service(self) -> SkillRuns:
         callees = Callees(lambda _: self.tools, lambda _: self.model, self.http, self.gate)
-        return SkillRuns(FakeBooks(self.book), self.runs, callees, self.tracer, result_chars=1000)
+        return SkillRuns(
+            FakeBooks(self.book), self.runs, callees, self.tracer, self.skill_metrics,
+            result_chars=1000, context_tokens=self.context_tokens,
+        )  # fmt: skip
 
     async def run(
         self, message: str = "hi", run_id: str = "turn_1/s", language: str = "en", **more: Any

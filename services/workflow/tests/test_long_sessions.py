@@ -10,7 +10,7 @@ import pytest
 from support.workflow_stage import CONFIG, Stage, skill_says
 
 from signalbox.common.storage import Database, Params, Row, Statement, Write
-from signalbox.workflow.recall.sizes import tokens_of
+from signalbox.common.text_sizes import tokens_of
 
 TURNS = 1_000
 RATIO = 1.2

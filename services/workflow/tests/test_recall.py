@@ -7,7 +7,7 @@ from typing import Any
 from support.workflow_stage import ALICE, CONFIG, Gate, Stage, rows_of, skill_says
 
 from signalbox.common.errors import Unavailable
-from signalbox.workflow.recall.sizes import clipped, tokens_of
+from signalbox.common.text_sizes import clipped, tokens_of
 
 
 def config(**context: Any) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class UsageData(WireModel):
     model: str
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    """Of the input: what the provider had in its prompt cache."""
     cost: str | None = None
     """Decimal in ``currency``; null when the model has no price."""
     currency: str = "USD"

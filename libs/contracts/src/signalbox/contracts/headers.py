@@ -29,6 +29,10 @@ LLM_REPLAYED = "signalbox-llm-replayed"
 LLM_COALESCE = "signalbox-llm-coalesce"
 """On a model call: ``allow`` lets it be answered by an identical one that is under way. Any client may send it."""
 
+LLM_CACHE_MARKS = "signalbox-llm-cache-marks"
+"""On a chat request: indexes of messages, such as ``0,7``, with which beginnings of the prompt end that later calls
+share. The gateway marks them for the caches of providers that want marks, and does nothing for others."""
+
 PURPOSE = "signalbox-purpose"
 SESSION_ID = "signalbox-session-id"
 WORKFLOW_ID = "signalbox-workflow-id"

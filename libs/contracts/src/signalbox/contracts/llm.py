@@ -43,6 +43,18 @@ class Usage(WireModel):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     total_tokens: int = 0
+    prompt_tokens_details: dict[str, Any] | None = None
+    prompt_cache_hit_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompt that the provider had kept: as OpenAI, DeepSeek or Anthropic counts them."""
+        details = (self.prompt_tokens_details or {}).get("cached_tokens")
+        for count in (details, self.prompt_cache_hit_tokens, self.cache_read_input_tokens):
+            if isinstance(count, int) and count > 0:
+                return count
+        return 0
 
 
 class ChatRequest(WireModel):

@@ -31,7 +31,7 @@ _COMPATIBLE_URLS = {
 
 _COMPATIBLE_LOCAL = frozenset({"openai-compatible", "ollama", "vllm"})
 
-_ALL_EXTENSIONS: Extensions = frozenset(get_args(Extension))
+_ALL_EXTENSIONS: Extensions = frozenset(get_args(Extension)) - {"cache_marks"}
 _EXTENSIONS: dict[str, Extensions] = {
     "vllm": COMMON_EXTENSIONS | {"top_k"},
     "openrouter": COMMON_EXTENSIONS | {"top_k", "cache_control"},
@@ -66,6 +66,8 @@ class Capabilities(_Setting):
     embeddings: bool | None = None
     stream_usage: bool = True
     """Whether the provider accepts ``stream_options.include_usage``; without it streamed tokens are estimated."""
+    cache_marks: bool | None = None
+    """Whether the provider keeps a prompt only as far as marks (``cache_control``) say; null: as is known of it."""
 
 
 class DeploymentLimits(_Setting):
@@ -169,7 +171,19 @@ class Deployment(_Setting):
         """
         if self.provider == "openai" and self.url == OPENAI_URL:
             return frozenset()
-        return _EXTENSIONS.get(self.provider, COMMON_EXTENSIONS)
+        known = _EXTENSIONS.get(self.provider, COMMON_EXTENSIONS)
+        return known | {"cache_marks"} if self._wants_marks else known
+
+    @property
+    def _wants_marks(self) -> bool:
+        """Anthropic's models, wherever they are served; the others keep prompts by themselves."""
+        if self.capabilities.cache_marks is not None:
+            return self.capabilities.cache_marks
+        if self.provider == "anthropic":
+            return True
+        return (
+            "cache_control" in _EXTENSIONS.get(self.provider, ()) and "claude" in self.provider_model.lower()
+        )
 
     @cached_property
     def name(self) -> str:

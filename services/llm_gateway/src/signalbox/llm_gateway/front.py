@@ -17,6 +17,7 @@ from signalbox.llm_gateway.calls import ModelCalls
 from signalbox.llm_gateway.errors import SAID_ONCE, internal_error
 from signalbox.llm_gateway.ports import Operation
 from signalbox.llm_gateway.protocol import RequestBody, error_body
+from signalbox.llm_gateway.protocol.marked_body import MarkedBody
 from signalbox.llm_gateway.records import Labels
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +66,8 @@ class ModelFront:
             caller = request.caller or caller_of(request.headers, request.principal)
             if request.operation == "chat/completions":
                 body.check_chat()
+                if names.LLM_CACHE_MARKS in request.headers:
+                    body = MarkedBody.of(body, request.headers[names.LLM_CACHE_MARKS])
             if names.IDEMPOTENCY_KEY not in request.headers:
                 return answered(await self._made(request.operation, body, caller))
             asked = repeatable(request.headers, caller, request.operation, body.raw)

@@ -14,9 +14,10 @@ from signalbox.contracts.work import SkillResult, SkillRunRequest
 from signalbox.skills import messages
 from signalbox.skills.book import CompiledAgent, SkillBook
 from signalbox.skills.budget import Meter
+from signalbox.skills.compaction import Compaction
 from signalbox.skills.errors import ModelRefused, ModelUnavailable, OutOfTime
 from signalbox.skills.model import Conversation, chat_request
-from signalbox.skills.prompt import first_messages
+from signalbox.skills.prompt import first_messages, stable_ends
 from signalbox.skills.tool_use import ToolUse
 
 _MAX_NAMED = 5
@@ -39,6 +40,7 @@ class AgentRun:
         conversation: Conversation,
         tool_use: ToolUse,
         meter: Meter,
+        context_tokens: int,
     ) -> None:
         self._book = book
         self._agent = agent
@@ -48,6 +50,9 @@ class AgentRun:
         self._tool_use = tool_use
         self._meter = meter
         self._messages = first_messages(agent.system, request)
+        self._head = len(self._messages)
+        self._compaction = Compaction(conversation, head=self._head, tokens=context_tokens)
+        self._shortened = 0
         self._step = 0
         self._repaired = False
         self._text = ""
@@ -77,6 +82,8 @@ class AgentRun:
     async def _take_step(self) -> SkillResult | None:
         """One model call and the tool calls that it asks for; the result when it asks for none."""
         skill = self._agent.skill
+        if not self._compaction.fits(self._messages):
+            await self._shorten()
         request = chat_request(
             self._model,
             self._messages,
@@ -84,13 +91,9 @@ class AgentRun:
             parallel=skill.parallel_tool_calls,
             response_format=self._response_format(),
         )
-        context = self._request.context
-        labels = CallLabels(
-            idempotency_key=f"{self._request.run_id}/{self._step}/{'model' if self._degraded is None else 'cheaper'}",
-            session_id=context.session_id,
-            workflow_id=context.workflow_id,
-            skill_id=skill.id,
-            user_id=context.user_id or "",
+        labels = self._labels(
+            "model" if self._degraded is None else "cheaper",
+            stable_ends=stable_ends(self._messages, self._head),
         )
         try:
             answer = await self._conversation.ask(request, labels, aloud=skill.output_schema is None)
@@ -102,6 +105,11 @@ class AgentRun:
             self._model = self._model.model_copy(update={"model": cheaper})
             self._degraded = error.reason
             return await self._take_step()
+        except ModelRefused as error:
+            # Tokens are estimated here, and how many a model reads is not known: the provider has the last word.
+            if not error.too_long or not await self._shorten(by_half=True):
+                raise
+            return await self._take_step()
         self._step += 1
         self._text = answer.text.strip() or self._text
         self._messages.append(answer.message())
@@ -112,6 +120,27 @@ class AgentRun:
         self._meter.charge_tools(len(answer.calls))
         self._messages += await self._tool_use.answer(answer.calls, self._step)
         return None
+
+    async def _shorten(self, *, by_half: bool = False) -> bool:
+        """Make room among the run's own steps; whether there was any to be made."""
+        labels = self._labels("compaction", purpose="compaction")
+        before = self._messages
+        self._messages = await self._compaction.shortened(before, self._model, labels, by_half=by_half)
+        self._shortened += 1
+        return self._messages is not before
+
+    def _labels(self, what: str, **more: Any) -> CallLabels:
+        """Labels of the next model call. Another prompt for the same step is another call."""
+        context = self._request.context
+        again = f"/{self._shortened}" if self._shortened else ""
+        return CallLabels(
+            idempotency_key=f"{self._request.run_id}/{self._step}/{what}{again}",
+            session_id=context.session_id,
+            workflow_id=context.workflow_id,
+            skill_id=self._agent.skill.id,
+            user_id=context.user_id or "",
+            **more,
+        )
 
     def _answered(self, text: str) -> SkillResult | None:
         if self._agent.output is None:

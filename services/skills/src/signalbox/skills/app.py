@@ -10,6 +10,7 @@ from signalbox.common.functions import SKILLS_GROUP, installed_functions
 from signalbox.common.http_calls import HttpCallExecutor
 from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFollower
+from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.tool_calls import RemoteTools
 from signalbox.common.validation import load_snapshot
 from signalbox.common.web import ServiceParts, create_service_app
@@ -18,6 +19,7 @@ from signalbox.contracts.admin import SnapshotDocument
 from signalbox.skills.book import SkillBook
 from signalbox.skills.endpoints import router
 from signalbox.skills.keeping import KeptRuns
+from signalbox.skills.metrics import SkillMetrics
 from signalbox.skills.model import GatewayModel
 from signalbox.skills.repository import SqlRuns
 from signalbox.skills.service import Callees, SkillRuns
@@ -34,6 +36,8 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
     roles = DefaultRoles(gateway, settings.roles_cache_seconds)
     authenticator = platform.authenticator("skills")
     database = platform.database("skills")
+    metrics = Metrics("skills")
+    skill_metrics = SkillMetrics(metrics)
     functions = installed_functions(SKILLS_GROUP)
 
     def compile_snapshot(document: SnapshotDocument) -> SkillBook:
@@ -58,6 +62,7 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
             settings=settings,
             tracing=platform.tracing,
             authenticator=authenticator,
+            metrics=metrics,
             routers=[router],
             lifespan=lifespan,
             ready_checks={"config": follower.feed.check, "database": database.ping},
@@ -75,6 +80,8 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
             gate=WriteGate(platform.cache.leases),
         ),
         platform.tracing.tracer("skills"),
+        skill_metrics,
         result_chars=settings.tool_result_chars,
+        context_tokens=settings.run_context_tokens,
     )
     return app

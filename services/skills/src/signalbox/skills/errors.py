@@ -32,6 +32,11 @@ class ModelRefused(SignalboxError):
     code = "model_refused"
     status = 502
 
+    def __init__(self, detail: str, *, too_long: bool = False) -> None:
+        super().__init__(detail)
+        self.too_long = too_long
+        """Whether the prompt is longer than the model reads."""
+
 
 class OutOfTime(SignalboxError):
     """The run's time is used up; ``reason`` is ``deadline`` or ``budget``."""

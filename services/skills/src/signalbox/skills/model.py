@@ -1,7 +1,7 @@
 """Calling a model: which one, in what words, and what it answered."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,10 @@ from signalbox.skills.errors import ModelRefused, ModelUnavailable
 from signalbox.skills.ports import Model
 
 _REFUSED = frozenset({400, 413, 422})
+_TOO_LONG = "context_length_exceeded"
+
+Count = Callable[[UsageData], None]
+"""Told of each model call's usage."""
 
 
 class AgentChat(ChatRequest):
@@ -118,11 +122,12 @@ def chat_request(
 class Conversation:
     """The model calls of one run: timed, traced, charged, their text passed on as it comes."""
 
-    def __init__(self, model: Model, tracer: trace.Tracer, meter: Meter, emit: Emit) -> None:
+    def __init__(self, model: Model, tracer: trace.Tracer, meter: Meter, emit: Emit, count: Count) -> None:
         self._model = model
         self._tracer = tracer
         self._meter = meter
         self._emit = emit
+        self._count = count
         self._spoke = False
         self._saying = False
         """Whether the user has heard a part of the answer under way."""
@@ -160,7 +165,7 @@ class Conversation:
                 code = error.upstream.code
                 span.set_status(Status(StatusCode.ERROR, code))
                 if error.upstream.status in _REFUSED:
-                    raise ModelRefused(error.detail) from error
+                    raise ModelRefused(error.detail, too_long=code == _TOO_LONG) from error
                 raise ModelUnavailable(error.detail, reason=code, said=self._saying) from error
             usage = answer.usage or UsageData(model=request.model)
             span.set_attribute("gen_ai.response.model", usage.model)
@@ -169,6 +174,7 @@ class Conversation:
             span.set_attribute("gen_ai.response.finish_reasons", [answer.finish_reason or "unknown"])
         self._meter.charge(usage)
         self.used.append(usage)
+        self._count(usage)
         self._emit(UsageEvent(data=usage))
         return answer
 

@@ -15,6 +15,7 @@ from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.llm import Message
 from signalbox.contracts.work import Passage, SkillRunRequest
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.skills.untrusted import as_data
 
 _ROLES = {"user": "user", "assistant": "assistant", "human_agent": "assistant"}
 _TOOL_RULES = (
@@ -55,6 +56,17 @@ def first_messages(system: str, request: SkillRunRequest) -> list[Message]:
     ]
 
 
+def stable_ends(messages: Sequence[Message], first: int) -> tuple[int, ...]:
+    """Where beginnings of a prompt end that later calls begin with too: indexes of messages, at most three.
+
+    The system message (every turn of every session), the earlier turns (the next turn of the session), and all there
+    is (the next step of the run). ``first`` is the number of messages that the run began with, whose last two or three
+    are of this turn alone.
+    """
+    earlier = max((index for index in range(1, first) if messages[index].role == "assistant"), default=0)
+    return tuple(sorted({0, earlier, len(messages) - 1}))
+
+
 def _passages(passages: Sequence[Passage]) -> list[Message]:
     """What knowledge sources had, numbered as it is cited; as JSON, so that no text of theirs ends the quote."""
     if not passages:
@@ -68,7 +80,7 @@ def _passages(passages: Sequence[Passage]) -> list[Message]:
         "stand in them. Where your answer takes something from one, name it as [number]. They may have nothing to "
         "do with the message.\n"
     )
-    return [Message(role="system", content=rules + orjson.dumps(quoted).decode())]
+    return [Message(role="system", content=rules + as_data(quoted))]
 
 
 def _earlier(message: ChatMessage) -> Message | None:
@@ -86,7 +98,7 @@ def _situation(context: CallContext, arguments: dict[str, Any]) -> str:
     language = f"Answer in the language {context.language!r}, unless the user writes in another one."
     lines = [f"Today is {today}. {language}"]
     if context.profile:
-        lines.append(f"Known about the user: {orjson.dumps(context.profile, default=str).decode()}")
+        lines.append(f"Known about the user: {as_data(context.profile)}")
     if arguments:
-        lines.append(f"Understood from the message: {orjson.dumps(arguments, default=str).decode()}")
+        lines.append(f"Understood from the message: {as_data(arguments)}")
     return "\n".join(lines)

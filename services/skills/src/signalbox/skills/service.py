@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 
 from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
@@ -23,6 +24,7 @@ from signalbox.skills.budget import Meter, joined
 from signalbox.skills.errors import ModelUnavailable
 from signalbox.skills.function import run_function
 from signalbox.skills.journal import Journal
+from signalbox.skills.metrics import SkillMetrics
 from signalbox.skills.model import Conversation, chosen_model
 from signalbox.skills.ports import HttpCalls, Model, Runs, SkillBooks, ToolCaller
 from signalbox.skills.subtasks import Parent, Subtasks
@@ -45,13 +47,23 @@ class SkillRuns:
     """Runs the skills of snapshots."""
 
     def __init__(
-        self, books: SkillBooks, runs: Runs, callees: Callees, tracer: trace.Tracer, *, result_chars: int
+        self,
+        books: SkillBooks,
+        runs: Runs,
+        callees: Callees,
+        tracer: trace.Tracer,
+        metrics: SkillMetrics,
+        *,
+        result_chars: int,
+        context_tokens: int,
     ) -> None:
         self._books = books
         self._runs = runs
         self._callees = callees
         self._tracer = tracer
         self._result_chars = result_chars
+        self._metrics = metrics
+        self._context_tokens = context_tokens
 
     async def prepare(self, request: SkillRunRequest, principal: Principal) -> Work:
         """The work of a call, once it is certain that it can begin.
@@ -128,7 +140,8 @@ class SkillRuns:
         parent: Parent | None,
     ) -> SkillResult:
         model = self._callees.model_for(principal)
-        conversation = Conversation(model, self._tracer, meter, emit)
+        count = partial(self._metrics.used, request.context.workflow_id, request.skill)
+        conversation = Conversation(model, self._tracer, meter, emit, count)
         role = agent.skill.model_role
         try:
             chosen = await chosen_model(model, role, book.config.llm.role(role), request.model)
@@ -161,7 +174,14 @@ class SkillRuns:
             result_chars=self._result_chars,
         )
         run = AgentRun(
-            book, agent, request, model=chosen, conversation=conversation, tool_use=tool_use, meter=meter
+            book,
+            agent,
+            request,
+            model=chosen,
+            conversation=conversation,
+            tool_use=tool_use,
+            meter=meter,
+            context_tokens=self._context_tokens,
         )
         return await run.run()
 

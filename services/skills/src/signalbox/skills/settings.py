@@ -13,5 +13,7 @@ class SkillsSettings(CommonSettings):
     ones that were used longest ago; they are read from disk again when somebody asks."""
     tool_result_chars: int = Field(default=24_000, ge=500)
     """Characters of one tool result that a model is shown; a longer one is cut, and says so."""
+    run_context_tokens: int = Field(default=48_000, ge=1000)
+    """Tokens, estimated, that the prompt of a run may come to; beyond, its older steps become notes of its model."""
     roles_cache_seconds: float = Field(default=30.0, ge=0)
     """How long the gateway's default models are remembered."""

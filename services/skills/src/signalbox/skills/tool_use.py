@@ -16,6 +16,7 @@ from signalbox.skills.approval import needs_approval
 from signalbox.skills.book import CompiledAgent
 from signalbox.skills.journal import Journal
 from signalbox.skills.ports import ToolCaller
+from signalbox.skills.untrusted import as_data
 
 RunSubtask = Callable[[Subtask, dict[str, Any], str], Awaitable[ToolCallReply]]
 """Runs a subtask with the model's arguments under a run id of its own."""
@@ -147,16 +148,16 @@ class ToolUse:
     def _told(self, reply: ToolCallReply) -> str:
         if reply.error is not None and reply.output is None:
             error = reply.error.model_dump(exclude_none=True)
-            return orjson.dumps({"error": error}).decode()
-        content = orjson.dumps(reply.output).decode()
+            return as_data({"error": error})
+        content = as_data(reply.output)
         if len(content) <= self._result_chars:
             return content
-        return orjson.dumps(
+        return as_data(
             {
                 "incomplete": f"The result has {len(content)} characters; these are the first {self._result_chars}.",
                 "beginning": content[: self._result_chars],
             }
-        ).decode()
+        )
 
 
 async def _all_of(work: Sequence[Coroutine[Any, Any, ToolCallReply]]) -> list[ToolCallReply]:

@@ -31,6 +31,8 @@ class CallLabels:
     purpose: str = "production"
     user_id: str = ""
     """The session's owner, for limits and budgets of users."""
+    stable_ends: tuple[int, ...] = ()
+    """Indexes of messages with which beginnings of the prompt end that later calls share; for providers' caches."""
 
     def numbered(self, number: int) -> "CallLabels":
         """The labels of one of several calls for the same thing."""
@@ -45,7 +47,10 @@ class CallLabels:
             names.PURPOSE: self.purpose,
             names.USER_ID: self.user_id,
         }
-        return {name: quote(value, safe="") for name, value in labels.items() if value}
+        named = {name: quote(value, safe="") for name, value in labels.items() if value}
+        if self.stable_ends:
+            named[names.LLM_CACHE_MARKS] = ",".join(map(str, self.stable_ends))
+        return named
 
 
 class ChatAnswer(WireModel):
@@ -201,6 +206,7 @@ def _usage(model: str, usage: Usage | None, cost: str | None) -> UsageData:
         model=model,
         input_tokens=counted.prompt_tokens,
         output_tokens=counted.completion_tokens,
+        cached_tokens=counted.cached_tokens,
         cost=amount or None,
         currency=currency or "USD",
     )

@@ -27,7 +27,8 @@ async def emulated(
     sent = call.body.for_upstream(
         deployment.provider_model,
         ask_usage=False,
-        extensions=deployment.extensions,
+        # What is added to the prompt expects texts where marks would make them lists.
+        extensions=deployment.extensions - {"cache_marks"},
         output_cap=call.output_cap,
     )
     prompted = PromptedCall(RequestBody.parse(sent), lacks, has_json_mode=json_mode)

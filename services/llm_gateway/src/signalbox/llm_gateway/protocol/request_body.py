@@ -11,7 +11,7 @@ from signalbox.llm_gateway.protocol.duplicates import repeated_member
 from signalbox.llm_gateway.protocol.spans import append_member, replace_members, replace_text
 from signalbox.llm_gateway.protocol.tokens import MAX_TOKENS
 
-Extension = Literal["cache_control", "max_tokens", "thinking", "top_k"]
+Extension = Literal["cache_control", "cache_marks", "max_tokens", "thinking", "top_k"]
 Extensions = frozenset[Extension]
 COMMON_EXTENSIONS: Extensions = frozenset({"max_tokens"})
 """What providers that speak OpenAI's protocol know beside what OpenAI's own API takes for every model."""

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable
 
 from signalbox.common.errors import SignalboxError
 from signalbox.common.ids import now_ms
+from signalbox.common.text_sizes import tokens_of
 from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.identity import Principal
 from signalbox.workflow.ports import SummaryStore
-from signalbox.workflow.recall.sizes import tokens_of
 from signalbox.workflow.recall.summariser import Summariser, Written
 from signalbox.workflow.recall.window import Budget, fits, newest, split
 from signalbox.workflow.records import Recalled, Session, Summary

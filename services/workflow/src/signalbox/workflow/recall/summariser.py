@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from signalbox.common.clients import CallLabels, GatewayClient
 from signalbox.common.record import record
+from signalbox.common.text_sizes import clipped
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.llm import ChatRequest, Message
 from signalbox.contracts.workflow_config import WorkflowConfig
-from signalbox.workflow.recall.sizes import clipped
 from signalbox.workflow.recall.window import Budget
 from signalbox.workflow.records import TurnRecord
 from signalbox.workflow.roles import RoleModels

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from signalbox.common.record import record
+from signalbox.common.text_sizes import clipped, tokens_of
 from signalbox.contracts.config import ContextPolicy
 from signalbox.contracts.context import ChatMessage
-from signalbox.workflow.recall.sizes import clipped, tokens_of, tokens_of_messages
+from signalbox.workflow.recall.sizes import tokens_of_messages
 from signalbox.workflow.records import TurnRecord
 from signalbox.workflow.turn_state import chat_messages
 
