@@ -86,4 +86,4 @@ def test_marks_are_set_where_the_provider_wants_them_and_nowhere_else(start_gate
     assert ask_marked(others, "0,1,3,99").status_code == 200
     assert provider.requests()[-1].body["messages"] == TALK
     refused = ask_marked(others, "first")
-    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_request")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (400, "malformed_request")
