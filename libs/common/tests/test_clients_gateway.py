@@ -1,6 +1,7 @@
 """Calls of models through the gateway."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from fastapi import FastAPI, Request, Response
@@ -17,6 +18,7 @@ from signalbox.contracts.llm import ChatRequest, Message
 
 ALICE = Principal(tenant="acme", subject="key:alice")
 REQUEST = ChatRequest(model="m", messages=[Message(role="user", content="hi")])
+COUNTED = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
 LABELS = CallLabels("turn_1/match", session_id="会话 1", workflow_id="shop")
 
 
@@ -57,7 +59,7 @@ def stream(*events, cut=None):
 async def test_an_answer_with_its_tokens_and_cost():
     seen = {}
     answer = Response(
-        json.dumps(completion(prompt_tokens=12, completion_tokens=3, total_tokens=15)),
+        json.dumps(completion(**COUNTED, prompt_tokens_details={"cached_tokens": 8})),
         headers={"Signalbox-Llm-Cost": "0.00012 EUR"},
     )
     got = await gateway(answer, seen).chat(REQUEST, ALICE, LABELS)
@@ -66,6 +68,7 @@ async def test_an_answer_with_its_tokens_and_cost():
         "model": "m-2026",
         "input_tokens": 12,
         "output_tokens": 3,
+        "cached_tokens": 8,
         "cost": "0.00012",
         "currency": "EUR",
     }
@@ -172,3 +175,25 @@ async def test_models_and_their_roles():
 
     listed = await client(app).models(ALICE)
     assert ([model.id for model in listed.data], listed.roles) == (["demo"], {"match": "demo"})
+
+
+@pytest.mark.parametrize(
+    ("reported", "cached"),
+    [
+        ({"prompt_cache_hit_tokens": 7}, 7),
+        ({"cache_read_input_tokens": 6}, 6),
+        ({"prompt_tokens_details": None}, 0),
+        ({"prompt_tokens_details": {"cached_tokens": "many"}}, 0),
+    ],
+)
+async def test_cached_tokens_in_the_words_of_several_providers(reported, cached):
+    answer = Response(json.dumps(completion(**COUNTED, **reported)))
+    got = await gateway(answer).chat(REQUEST, ALICE, replace(LABELS, stable_ends=(0, 4)))
+    assert got.usage.cached_tokens == cached
+
+
+async def test_stable_beginnings_are_named_in_a_header():
+    seen = {}
+    answer = Response(json.dumps(completion(**COUNTED)))
+    await gateway(answer, seen).chat(REQUEST, ALICE, replace(LABELS, stable_ends=(0, 4)))
+    assert seen["headers"]["signalbox-llm-cache-marks"] == "0,4"
