@@ -28,6 +28,7 @@ TOOLS = [
         ("undo_book", "write", True), ("undo_charge", "write", True),
     )
 ]  # fmt: skip
+TOOLS.append({"description": "Close the account.", "confirm": "always", **TOOLS[2], "id": "close"})
 
 
 class FakeTools:

@@ -70,6 +70,13 @@ def test_every_way_that_a_step_can_take_is_drawn():
     }
 
 
+def test_a_call_that_asks_by_itself_shows_the_no():
+    chart = flow_diagram(config({"id": "c", "steps": [{"type": "call", "tool": "close"}]}))
+    end = re.search(r'(f0_end\d)\(\["Cancelled"\]\)', chart)
+    assert end is not None
+    assert f'f0_s0 -.->|"no, if asked here"| {end[1]}' in chart
+
+
 def test_texts_are_in_the_language_and_cannot_break_the_syntax():
     english = flow_diagram(config(TRIP), ["trip"])
     assert 'f0_s0[/"Ask: town (text)<br/>Where #34;to#34;#59; #91;now#93;?"/]' in english
@@ -88,7 +95,7 @@ def test_a_flow_comes_with_its_subflows_and_an_unknown_one_is_refused():
 
 async def test_the_interpreter_takes_the_ways_that_are_drawn():
     """Where it waits, and which calls it makes, is found by following the edges."""
-    chart = FlowChart(config(TRIP, PAY).flows[0], "f", {"book"}, "en", "en")
+    chart = FlowChart(config(TRIP, PAY).flows[0], "f", {}, "en", "en")
     ways = {(edge.source, edge.label): edge.target for edge in chart.edges}
     talk = Talk([TRIP, PAY], FakeTools(book=lambda _: 1, charge=failing("refused"), undo_book=lambda _: 1))
     await talk.say("go")
@@ -108,7 +115,7 @@ async def test_the_interpreter_takes_the_ways_that_are_drawn():
 def test_every_step_of_the_shop_is_drawn_and_reached():
     shop = WorkflowConfig.model_validate(parse(SHOP.read_bytes()))
     for flow in shop.flows:
-        chart = FlowChart(flow, "f", set(), "en", "en")
+        chart = FlowChart(flow, "f", {}, "en", "en")
         reached, pending = set[str](), ["f_start"]
         while pending:
             name = pending.pop()

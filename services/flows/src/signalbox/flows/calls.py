@@ -41,13 +41,21 @@ async def call_tool(run: Run, tool_id: str, arguments: dict[str, Any], key: str)
     return reply
 
 
+def arguments_of(run: Run, step: CallStep) -> dict[str, Any]:
+    """What a call step passes now: its arguments, else the slots that have a value. Raises StepFailed."""
+    if not step.arguments:
+        return {name: value for name, value in run.state.slots.items() if value is not None}
+    arguments: dict[str, Any] = run.render(step.arguments)
+    return arguments
+
+
 async def run_call(run: Run, step: CallStep, on_error: OnError | None) -> None:
     """A call step: its result is saved, and how to undo it is kept.
 
     Raises:
         StepFailed: with the code of the tool's error.
     """
-    arguments = run.render(step.arguments) if step.arguments else _filled_slots(run)
+    arguments = arguments_of(run, step)
     tool = run.book.tools.get(step.tool)
     made = Done(
         step=run.state.step,
@@ -162,10 +170,6 @@ async def undo(run: Run, write: dict[str, Any]) -> bool:
             extra={"flow": run.state.flow, "tool": write["tool"], "key": write["key"]},
         )
     return reply.ok
-
-
-def _filled_slots(run: Run) -> dict[str, Any]:
-    return {name: value for name, value in run.state.slots.items() if value is not None}
 
 
 def _may_repeat(run: Run, tool_id: str, error: ToolError | None) -> bool:

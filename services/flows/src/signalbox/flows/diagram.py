@@ -1,10 +1,11 @@
 """A flow as a diagram in Mermaid's flowchart syntax (https://mermaid.js.org/syntax/flowchart.html).
 
 What is drawn is what the interpreter does: every way that it can take from a step is an edge, those of ``on_error``
-and of undoing dotted. A step's way to the end of its flow is drawn to the flow's own end nodes.
+and of undoing dotted, and so is the no to a call that asks by itself where there was no yes before. A step's way to the
+end of its flow is drawn to the flow's own end nodes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from signalbox.common.record import record
 from signalbox.common.templates import localized
@@ -21,6 +22,7 @@ from signalbox.contracts.config import (
     SetStep,
     Step,
     SubflowStep,
+    Tool,
 )
 from signalbox.contracts.workflow_config import WorkflowConfig
 from signalbox.flows.errors import UnknownFlow
@@ -70,7 +72,7 @@ def flow_diagram(config: WorkflowConfig, flows: Sequence[str] = (), language: st
         UnknownFlow: the workflow has no such flow.
     """
     by_id = {flow.id: flow for flow in config.flows}
-    writes = {tool.id for tool in config.tools if tool.effect == "write"}
+    writes = {tool.id: tool for tool in config.tools if tool.effect == "write"}
     shown = list(_with_subflows(by_id, flows or list(by_id)))
     lines, links = ["flowchart TD"], []
     for number, flow in enumerate(shown):
@@ -94,7 +96,7 @@ class FlowChart:
     """The nodes and edges of one flow; all names begin with ``prefix``."""
 
     def __init__(
-        self, flow: Flow, prefix: str, writes: set[str], language: str, default_language: str
+        self, flow: Flow, prefix: str, writes: Mapping[str, Tool], language: str, default_language: str
     ) -> None:
         self._flow = flow
         self._prefix = prefix
@@ -138,6 +140,9 @@ class FlowChart:
                 declined = self._end("cancelled") if step.on_no is None else self._named(step.on_no)
                 yield Edge(name, following, "yes")
                 yield Edge(name, declined, "no")
+            case CallStep() if step.tool in self._writes and self._writes[step.tool].confirm == "always":
+                yield Edge(name, following)
+                yield Edge(name, self._end("cancelled"), "no, if asked here", dotted=True)
             case _:
                 yield Edge(name, following)
 

@@ -28,7 +28,14 @@ from signalbox.flows.correcting import run_again
 from signalbox.flows.errors import FlowStateInvalid, StepFailed
 from signalbox.flows.journal import CannotCorrect, digest_of, note, saved
 from signalbox.flows.ports import ToolCaller
-from signalbox.flows.questions import ask, ask_again, confirm, fill_from_arguments, fill_from_elsewhere
+from signalbox.flows.questions import (
+    ask,
+    ask_again,
+    confirm,
+    fill_from_arguments,
+    fill_from_elsewhere,
+    needs_yes,
+)
 from signalbox.flows.run import Answer, Run
 from signalbox.flows.understanding import answer_text, read_message
 
@@ -172,9 +179,10 @@ async def _move(run: Run) -> _Move:
         return _End()
     step = flow.steps[state.step]
     try:
+        texts, parts = len(run.texts), len(run.parts)
         move = await _run_step(run, step)
         if isinstance(move, _Wait):
-            await settle(run)
+            await _settle_first(run, texts, parts)
     except StepFailed as failure:
         return await _on_failure(run, step, failure)
     if isinstance(move, _Goto):
@@ -182,11 +190,28 @@ async def _move(run: Run) -> _Move:
     return move
 
 
+async def _settle_first(run: Run, texts: int, parts: int) -> None:
+    """Before the flow waits, undo what a correction made wrong.
+
+    The question, which is what the step has added to so many ``texts`` and ``parts``, comes behind what is said of
+    that, and not at all where it fails.
+    """
+    question, offered = run.texts[texts:], run.parts[parts:]
+    del run.texts[texts:], run.parts[parts:]
+    await settle(run)
+    run.texts += question
+    run.parts += offered
+
+
 async def _run_step(run: Run, step: Step) -> _Move:
     match step:
         case AskStep():
             return _Wait() if await ask(run, step) else _Goto()
         case CallStep():
+            if needs_yes(run, step):
+                move = _confirmed(run, step)
+                if not isinstance(move, _Goto):
+                    return move
             await run_call(run, step, step.on_error or run.flow.flow.on_error)
         case SetStep():
             run.state.slots.update(run.render(step.values))
@@ -203,13 +228,13 @@ async def _run_step(run: Run, step: Step) -> _Move:
     return _Goto()
 
 
-def _confirmed(run: Run, step: ConfirmStep) -> _Move:
+def _confirmed(run: Run, step: ConfirmStep | CallStep) -> _Move:
     decision = confirm(run, step)
     if decision is None:
         return _Wait()
     if decision:
         return _Goto()
-    if step.on_no is not None:
+    if isinstance(step, ConfirmStep) and step.on_no is not None:
         return _Goto(step.on_no)
     run.say(messages.DECLINED)
     return _End("cancelled", reason="declined")

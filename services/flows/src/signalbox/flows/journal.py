@@ -127,6 +127,15 @@ def rerun_of(levels: list[FlowState]) -> Rerun:
     return rerun
 
 
+def confirmed(levels: list[FlowState]) -> bool:
+    """Whether the user's last word to flows, outermost first, was a yes to a question that asked for one."""
+    for level in reversed(levels):
+        for entry in reversed(list(_all(level.done or []))):
+            if entry.kind in {"answer", "confirm"}:
+                return entry.kind == "confirm" and entry.value is True
+    return False
+
+
 def _all(entries: list[Done]) -> Iterator[Done]:
     for entry in entries:
         yield entry

@@ -18,5 +18,9 @@ ALREADY_DONE: LocalizedText = {
 }
 UNDONE: LocalizedText = {"en": "I have undone what was done before.", "zh": "之前办理的内容已撤销。"}
 NOT_CHANGED: LocalizedText = {"en": "Sorry, I cannot change that now.", "zh": "抱歉，现在无法更改。"}
+MAY_I: LocalizedText = {
+    "en": "Shall I go ahead? {{ what }}{{ ' (' ~ details ~ ')' if details else '' }}",
+    "zh": "确认执行吗？{{ what }}{{ '（' ~ details ~ '）' if details else '' }}",
+}
 YES: LocalizedText = {"en": "Yes", "zh": "是"}
 NO: LocalizedText = {"en": "No", "zh": "否"}

@@ -5,13 +5,13 @@ from typing import Any
 from signalbox.common.arguments import check
 from signalbox.common.reading import read_yes_no
 from signalbox.contracts.base import LocalizedText
-from signalbox.contracts.config import AskStep, ConfirmStep
+from signalbox.contracts.config import AskStep, CallStep, ConfirmStep
 from signalbox.contracts.work import Done
 from signalbox.flows import messages
 from signalbox.flows.book import CompiledSlot
-from signalbox.flows.calls import accepts
+from signalbox.flows.calls import accepts, arguments_of
 from signalbox.flows.errors import StepFailed
-from signalbox.flows.journal import digest_of, note
+from signalbox.flows.journal import confirmed, digest_of, note
 from signalbox.flows.run import Run
 from signalbox.flows.slots import convert_slot, read_slot
 
@@ -78,8 +78,8 @@ async def ask(run: Run, step: AskStep) -> bool:
 def ask_again(run: Run, asked: str) -> None:
     """Put the open question as it was put, without counting it as another one. Raises StepFailed."""
     step = run.flow.steps[run.state.step] if run.state.step < len(run.flow.steps) else None
-    if isinstance(step, ConfirmStep):
-        run.say(step.prompt)
+    if isinstance(step, ConfirmStep | CallStep):
+        run.say(*_yes_or_no_question(run, step))
         _offer_yes_no(run)
     elif isinstance(step, AskStep):
         slot = run.flow.slots[step.slot]
@@ -90,15 +90,16 @@ def ask_again(run: Run, asked: str) -> None:
     run.state.asked = asked
 
 
-def confirm(run: Run, step: ConfirmStep) -> bool | None:
-    """A confirm step: the answer, or None when the flow has to wait for it.
+def confirm(run: Run, step: ConfirmStep | CallStep) -> bool | None:
+    """A confirm step, or a call that needs a yes: the answer, or None when the flow has to wait for it.
 
     Raises:
         StepFailed: ``too_many_attempts``.
     """
     asked = f"confirm:{run.state.step}"
     answer = run.take_answer(asked)
-    digest = digest_of(run.text(step.prompt))
+    prompt, values = _yes_or_no_question(run, step)
+    digest = digest_of(run.text(prompt, values))
     before = None if run.rerun is None else run.rerun.take("confirm", run.state.step, digest)
     decision = before.value if before is not None else read_yes_no(answer) if answer is not None else None
     if decision is not None:
@@ -109,24 +110,47 @@ def confirm(run: Run, step: ConfirmStep) -> bool | None:
         if run.state.attempts >= CONFIRM_ATTEMPTS:
             raise StepFailed("too_many_attempts")
         _refuse(run, run.request.not_understood or messages.YES_OR_NO)
-    run.say(step.prompt)
+    run.say(prompt, values)
     _offer_yes_no(run)
     _wait(run, asked)
     return None
+
+
+def needs_yes(run: Run, step: CallStep) -> bool:
+    """Whether the tool of a call says ``confirm: always`` and the user's last word was no yes."""
+    tool = run.book.tools.get(step.tool)
+    if tool is None or tool.effect != "write" or tool.confirm != "always":
+        return False
+    return not confirmed([*run.state.parents, run.state])
 
 
 def question(run: Run) -> str:
     """The question that is open now, as it was asked; empty when there is none."""
     step = run.flow.steps[run.state.step] if run.state.step < len(run.flow.steps) else None
     try:
-        if isinstance(step, ConfirmStep):
-            return run.text(step.prompt)
+        if isinstance(step, ConfirmStep | CallStep):
+            return run.text(*_yes_or_no_question(run, step))
         if isinstance(step, AskStep):
             prompt = step.prompt or run.flow.slots[step.slot].slot.prompt
             return run.text(prompt) if prompt is not None else ""
     except StepFailed:
         return ""
     return ""
+
+
+def _yes_or_no_question(
+    run: Run, step: ConfirmStep | CallStep
+) -> tuple[LocalizedText, dict[str, Any] | None]:
+    """What asks for a yes, and the values that it sees: for a call, what its tool does with what.
+
+    Raises:
+        StepFailed: ``template_error``.
+    """
+    if isinstance(step, ConfirmStep):
+        return step.prompt, None
+    details = [f"{name.replace('_', ' ')}: {value}" for name, value in arguments_of(run, step).items()]
+    what = run.book.tools[step.tool].description or step.tool
+    return messages.MAY_I, {"what": what, "details": ", ".join(details)}
 
 
 def _answered_before(run: Run, slot_id: str) -> Done | None:

@@ -132,9 +132,9 @@ class Run:
         """Add a text that is no template to the reply."""
         self.texts.append(text)
 
-    def say(self, text: LocalizedText) -> None:
-        """Add a text to the reply. Raises StepFailed."""
-        rendered = self.text(text)
+    def say(self, text: LocalizedText, values: Mapping[str, Any] | None = None) -> None:
+        """Add a text to the reply; ``values`` are all that it sees, where they are given. Raises StepFailed."""
+        rendered = self.text(text, values)
         if not rendered:
             return
         self.texts.append(rendered)

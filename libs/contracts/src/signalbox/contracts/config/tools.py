@@ -37,7 +37,8 @@ class Tool(ConfigModel):
     """Arguments taken from the session, as templates: hidden from the model and not overridable by it."""
     effect: Literal["read", "write"] = "read"
     confirm: Literal["policy", "always", "never"] = "policy"
-    """Whether a person confirms before a write is made."""
+    """Whether a person confirms before a write is made. With ``always`` a flow asks by itself, unless the last thing
+    that the user answered in it was a ``confirm`` step, with yes. ``policy`` is for skills: flows ask with a step."""
     request: HttpRequest | None = None
     mcp: McpSource | None = None
     python: str | None = None
