@@ -16,10 +16,23 @@ from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.tools.endpoints import router
 from signalbox.tools.metrics import ToolMetrics
+from signalbox.tools.ports import Registries
 from signalbox.tools.registry import Registry
 from signalbox.tools.result_cache import ResultCache
 from signalbox.tools.service import ToolCalls
 from signalbox.tools.settings import ToolsSettings
+
+
+def wire(platform: Platform, registries: Registries, metrics: ToolMetrics) -> ToolCalls:
+    """What calls tools, over the process's transport, secrets and cache."""
+    return ToolCalls(
+        registries,
+        HttpCallExecutor(platform.outbound, platform.secrets, circuits=Circuits(opened=metrics.opened)),
+        ResultCache(platform.cache.values),
+        WriteGate(platform.cache.leases),
+        platform.tracing.tracer("tools"),
+        metrics,
+    )
 
 
 def create_app(settings: ToolsSettings | None = None, platform: Platform | None = None) -> FastAPI:
@@ -38,7 +51,6 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
     )
 
     metrics = Metrics("tools")
-    tool_metrics = ToolMetrics(metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -61,12 +73,5 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
             metrics=metrics,
         )
     )
-    app.state.tool_calls = ToolCalls(
-        follower.snapshots,
-        HttpCallExecutor(platform.outbound, platform.secrets, circuits=Circuits(opened=tool_metrics.opened)),
-        ResultCache(platform.cache.values),
-        WriteGate(platform.cache.leases),
-        platform.tracing.tracer("tools"),
-        tool_metrics,
-    )
+    app.state.tool_calls = wire(platform, follower.snapshots, ToolMetrics(metrics))
     return app
