@@ -102,3 +102,12 @@ async def test_a_correction_is_confirmed_anew_and_what_was_said_yes_to_is_not():
     assert (await talk.say("yes")).message == "Why?"
     assert [call.tool for call in talk.tools.calls] == ["close", "undo_book", "close"]
     assert talk.tools.calls[-1].arguments == {"account_id": "B2"}
+
+
+async def test_a_yes_does_not_cover_what_a_model_finds_in_a_later_answer():
+    flow = closing({"type": "confirm", "prompt": "Really?"}, {"type": "ask", "slot": "why"})
+    talk = talk_of(flow)
+    for message in ("A1", "A1", "yes"):
+        await talk.say(message)
+    asked = await talk.go_on("well, tired of it", corrections={"why": "tired"})
+    assert (asked.state.asked, talk.tools.calls) == ("confirm:3", [])

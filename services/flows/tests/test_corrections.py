@@ -446,3 +446,26 @@ async def test_words_from_outside_stand_for_not_understood():
     assert result.message == "I only do {{ colours }}.\n\nWhich colour?"
     assert (await talk.go_on("yes", not_understood="Hm.")).message == "Hm.\n\nWhich colour?"
     assert (await talk.go_on("yes", not_understood="Hm.")).reason == "too_many_attempts"
+
+
+@pytest.mark.parametrize(
+    ("source", "fit"),
+    [
+        (["message"], "loose"),
+        (["message", "model"], "loose"),
+        (["model", "message"], "none"),
+        (["model"], "none"),
+    ],
+)
+async def test_a_slot_says_whether_a_model_is_to_read_the_answer(source, fit):
+    flow = {
+        "id": "m",
+        "slots": [{"id": "wish", "prompt": "Wish?", "source": source}],
+        "steps": [{"type": "ask", "slot": "wish"}, {"type": "reply", "text": "You wish {{ wish }}."}],
+    }
+    talk = Talk(flow)
+    await talk.say("")
+    assert talk.read("what I want is peace").fit == fit
+    assert (
+        await talk.go_on("what I want is peace", corrections={"wish": "peace"})
+    ).message == "You wish peace."

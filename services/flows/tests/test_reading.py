@@ -8,7 +8,7 @@ from signalbox.common.reading import read_date, read_numbers, read_yes_no, wants
 from signalbox.contracts.config import EnumValue, Slot
 from signalbox.flows.book import CompiledSlot
 from signalbox.flows.choices import Choices
-from signalbox.flows.slots import convert_slot, read_slot
+from signalbox.flows.slots import convert_slot, read_answer, read_slot
 
 TODAY = date(2026, 11, 23)  # a Monday
 
@@ -139,3 +139,24 @@ def test_given_values_are_brought_into_the_slots_type():
     assert convert_slot(slot(type="list", items="text"), ["a", "b"], TODAY) == ["a", "b"]
     assert convert_slot(slot(type="date"), "2026-12-01", TODAY) == "2026-12-01"
     assert convert_slot(slot(type="integer"), {"a": 1}, TODAY) is None
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "value"),
+    [
+        (["message"], "make it two", 2), (["message", "model"], "make it two", 2), (["model", "message"], "2", 2),
+        (["model"], "2", None), (["parameter", "model"], "2", None),
+    ],
+)  # fmt: skip
+def test_what_an_answer_gives_by_rule(source, text, value):
+    assert read_answer(slot(type="integer", source=source), text, TODAY) == value
+
+
+def test_a_choice_that_was_made_needs_no_model():
+    country = slot(
+        type="enum", source=["model"], values=[{"value": "DE", "label": "Germany"}, {"value": "FR"}]
+    )
+    assert read_answer(country, "DE", TODAY) == "DE"
+    assert read_answer(country, "where the Rhine ends, not Germany", TODAY) is None
+    assert read_answer(slot(type="boolean", source=["model"]), "yes", TODAY) is True
+    assert read_answer(slot(type="boolean", source=["model"]), "sure, why not", TODAY) is None

@@ -29,6 +29,12 @@ class CompiledSlot:
         """Whether the message that starts the flow may fill it: only where its ``source`` is written out."""
         return "source" in self.slot.model_fields_set and "message" in self.slot.source
 
+    @property
+    def by_model_first(self) -> bool:
+        """Whether a model is to find the value in an answer, before it is read by rule or instead of that."""
+        source = self.slot.source
+        return "model" in source and "message" not in source[: source.index("model")]
+
 
 class CompiledFlow:
     """A flow with its names resolved."""

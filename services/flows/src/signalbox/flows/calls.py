@@ -61,7 +61,7 @@ async def run_call(run: Run, step: CallStep, on_error: OnError | None) -> None:
         step=run.state.step,
         kind="call",
         slot=step.save_as,
-        digest=digest_of([step.tool, arguments]),
+        digest=_digest(step, arguments),
         write=(tool is not None and tool.effect == "write") or step.compensation is not None,
     )
     if _was_made(run, step, made):
@@ -94,6 +94,17 @@ async def run_call(run: Run, step: CallStep, on_error: OnError | None) -> None:
             "key": f"{key}{UNDO}",
         }
         run.state.done_writes.append(undoing)
+
+
+def made_before(run: Run, step: CallStep) -> bool:
+    """Whether the flow is run again and has made this write already, as it is. Raises StepFailed."""
+    digest = _digest(step, arguments_of(run, step))
+    past = [] if run.rerun is None else run.rerun.past
+    return any((entry.kind, entry.step, entry.digest) == ("call", run.state.step, digest) for entry in past)
+
+
+def _digest(step: CallStep, arguments: dict[str, Any]) -> str:
+    return digest_of([step.tool, arguments])
 
 
 def _was_made(run: Run, step: CallStep, made: Done) -> bool:

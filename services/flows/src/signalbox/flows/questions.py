@@ -9,11 +9,11 @@ from signalbox.contracts.config import AskStep, CallStep, ConfirmStep
 from signalbox.contracts.work import Done
 from signalbox.flows import messages
 from signalbox.flows.book import CompiledSlot
-from signalbox.flows.calls import accepts, arguments_of
+from signalbox.flows.calls import accepts, arguments_of, made_before
 from signalbox.flows.errors import StepFailed
 from signalbox.flows.journal import confirmed, digest_of, note
 from signalbox.flows.run import Run
-from signalbox.flows.slots import convert_slot, read_slot
+from signalbox.flows.slots import convert_slot, read_answer, read_slot
 
 CONFIRM_ATTEMPTS = 3
 
@@ -56,7 +56,7 @@ async def ask(run: Run, step: AskStep) -> bool:
     refusal: LocalizedText | None = None
     value = run.state.slots.get(step.slot) if before is None else before.value
     if answer is not None:
-        value = read_slot(slot, answer, run.today)
+        value = read_answer(slot, answer, run.today)
         if value is None and not slot.slot.required:
             return _go_on(run)
         refusal = None if value is None else await _refusal(run, slot, value)
@@ -117,10 +117,13 @@ def confirm(run: Run, step: ConfirmStep | CallStep) -> bool | None:
 
 
 def needs_yes(run: Run, step: CallStep) -> bool:
-    """Whether the tool of a call says ``confirm: always`` and the user's last word was no yes."""
+    """Whether the tool of a call says ``confirm: always`` and the user's last word was no yes. Raises StepFailed."""
     tool = run.book.tools.get(step.tool)
     if tool is None or tool.effect != "write" or tool.confirm != "always":
         return False
+    if run.rerun is not None:
+        # The last word was a correction, or a value that a model has found.
+        return not made_before(run, step)
     return not confirmed([*run.state.parents, run.state])
 
 

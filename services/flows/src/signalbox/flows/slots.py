@@ -4,7 +4,7 @@ import re
 from datetime import date
 from typing import Any
 
-from signalbox.common.reading import in_digits, read_date, read_numbers, read_yes_no
+from signalbox.common.reading import in_digits, plain, read_date, read_numbers, read_yes_no
 from signalbox.common.rules import normalise
 from signalbox.flows.book import CompiledSlot
 
@@ -20,6 +20,23 @@ def read_slot(slot: CompiledSlot, message: str, today: date) -> Any:
         values = [_read(declared.items, slot, item, today) for item in items]
         return values if values and all(value is not None for value in values) else None
     return _read(declared.type, slot, message, today)
+
+
+def read_answer(slot: CompiledSlot, message: str, today: date) -> Any:
+    """The value that the answer to a slot's question has, if the slot takes values from messages.
+
+    One that takes them from a model alone (``source``) still takes a choice that was made: that needs no model.
+    """
+    if slot.by_model_first and "message" not in slot.slot.source and not is_choice(slot, message):
+        return None
+    return read_slot(slot, message, today)
+
+
+def is_choice(slot: CompiledSlot, message: str) -> bool:
+    """Whether a message is one of the choices that were offered for the slot and nothing else."""
+    if slot.slot.type == "boolean":
+        return plain(message) in {"yes", "no"}
+    return slot.slot.type == "enum" and slot.choices.is_whole(message)
 
 
 def convert_slot(slot: CompiledSlot, value: Any, today: date) -> Any:

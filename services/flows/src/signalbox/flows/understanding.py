@@ -12,7 +12,7 @@ from signalbox.flows.choices import texts_of
 from signalbox.flows.corrections import Correction, read_corrections
 from signalbox.flows.questions import question
 from signalbox.flows.run import Run
-from signalbox.flows.slots import convert_slot, read_slot
+from signalbox.flows.slots import convert_slot, is_choice, read_slot
 
 Fit = Literal["exact", "within", "loose", "none"]
 
@@ -75,6 +75,8 @@ def _yes_or_no(message: str) -> Fit:
 def _fit(run: Run, slot: CompiledSlot | None, message: str) -> Fit:
     if slot is None:
         return "none"
+    if slot.by_model_first:
+        return "exact" if is_choice(slot, message) else "none"
     value = read_slot(slot, message, run.today)
     if value is None:
         return "none"

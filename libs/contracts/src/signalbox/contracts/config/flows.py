@@ -41,7 +41,8 @@ class Slot(ConfigModel):
     """The question that asks for it; a slot without one is filled but never asked for."""
     required: bool = True
     source: list[Literal["parameter", "message", "model", "profile"]] = ["parameter", "message"]
-    """Where a value may come from, in order of trial."""
+    """Where a value may come from, in order of trial. With ``model`` before or without ``message``, a model (role
+    ``match``) finds the value in an answer; otherwise it is asked where the answer cannot be read by rule."""
     pattern: str | None = None
     """RE2 pattern that an ``entity`` has; its first group (or the whole match) is the value."""
     values: list[EnumValue] = []
