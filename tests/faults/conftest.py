@@ -28,7 +28,12 @@ def model() -> Iterator[FakeProvider]:
 @pytest.fixture(scope="session")
 def running_stack(model: FakeProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServicesStack]:
     """Six services with the example published, on PostgreSQL and Redis that may be killed."""
-    env = {"OPENAI_BASE_URL": model.base_url, "OPENAI_API_KEY": "any", "SIGNALBOX_OLLAMA_URL": ""}
+    env = {
+        "OPENAI_BASE_URL": model.base_url,
+        "OPENAI_API_KEY": "any",
+        "SIGNALBOX_OLLAMA_URL": "",
+        "SIGNALBOX_OUTBOUND_ALLOW": '["127.0.0.1"]',
+    }
     with ExitStack() as held:
         postgres = held.enter_context(PostgresServer(own=True))
         redis = held.enter_context(RedisServer(own=True))

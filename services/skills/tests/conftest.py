@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from signalbox.common.cache import MemoryCache
 from signalbox.common.clients import CallLabels, ChatChunk
 from signalbox.common.http_calls import CallResult
-from signalbox.common.storage import DuplicateKey
+from signalbox.common.storage import DuplicateKey, PreconditionFailed
 from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.config import ModelRole
@@ -74,7 +75,7 @@ class FakeModel:
         self.labels.append(labels)
         step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         answer = step(request) if callable(step) else step
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         for number, piece in enumerate(answer):
             if self.hang_after is not None and number >= self.hang_after:
@@ -119,7 +120,8 @@ class MemoryRuns:
 
     def __init__(self) -> None:
         self.runs: dict[tuple[str, str], RunRecord] = {}
-        self.steps: dict[tuple[str, str, str], StepRecord] = {}
+        self.steps_by_key: dict[tuple[str, str, str], StepRecord] = {}
+        self.checkpoints = 0
         self.writes: list[str] = []
 
     async def find(self, tenant: str, run_id: str) -> RunRecord | None:
@@ -130,15 +132,37 @@ class MemoryRuns:
             raise DuplicateKey("skills_runs")
         self.writes.append("begin")
         self.runs[run.tenant, run.run_id] = run
-        self.steps[step.tenant, step.run_id, step.step] = step
+        self.steps_by_key[step.tenant, step.run_id, step.step] = step
 
-    async def begin_step(self, step: StepRecord) -> None:
+    async def take(self, run: RunRecord, now: int) -> RunRecord:
+        current = self.runs[run.tenant, run.run_id]
+        if current.attempt != run.attempt or current.status not in {"running", "cancelled"}:
+            raise PreconditionFailed(0)
+        taken = replace(run, attempt=run.attempt + 1, status="running", result=None)
+        self.runs[run.tenant, run.run_id] = taken
+        return taken
+
+    async def steps(self, tenant: str, run_id: str) -> list[StepRecord]:
+        return [step for (_, of, _), step in self.steps_by_key.items() if of == run_id]
+
+    async def checkpoint(self, run: RunRecord) -> None:
+        self._own(run)
+        self.runs[run.tenant, run.run_id] = run
+        self.checkpoints += 1
+
+    def _own(self, run: RunRecord) -> None:
+        if self.runs[run.tenant, run.run_id].attempt != run.attempt:
+            raise PreconditionFailed(0)
+
+    async def begin_step(self, run: RunRecord, step: StepRecord) -> None:
+        self._own(run)
         self.writes.append("begin_step")
-        self.steps[step.tenant, step.run_id, step.step] = step
+        self.runs[run.tenant, run.run_id] = run
+        self.steps_by_key[step.tenant, step.run_id, step.step] = step
 
     async def end_step(self, step: StepRecord) -> None:
         self.writes.append("end_step")
-        self.steps[step.tenant, step.run_id, step.step] = step
+        self.steps_by_key[step.tenant, step.run_id, step.step] = step
 
     async def finish(self, run: RunRecord, *, begun: bool) -> None:
         if not begun and (run.tenant, run.run_id) in self.runs:

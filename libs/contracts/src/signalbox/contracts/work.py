@@ -182,6 +182,8 @@ class SkillRunRequest(WireModel):
     skill: Identifier
     run_id: str
     """Given by the caller; the same id resumes the same run."""
+    attempt: int = 1
+    """How many times the caller has called with this id, this one included."""
     arguments: dict[str, Any] = {}
     message: str
     history: list[ChatMessage] = []

@@ -1,5 +1,6 @@
 """Agent mode: a model works in steps, with tools, until it answers without asking for one."""
 
+import logging
 from typing import Any
 
 import orjson
@@ -9,17 +10,20 @@ from signalbox.common.clients import CallLabels
 from signalbox.common.templates import TemplateError
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import RoleModel
-from signalbox.contracts.llm import Message
+from signalbox.contracts.llm import Message, ToolCall
 from signalbox.contracts.work import SkillResult, SkillRunRequest
 from signalbox.skills import messages
 from signalbox.skills.book import CompiledAgent, SkillBook
 from signalbox.skills.budget import Meter
+from signalbox.skills.checkpoint import Checkpoint
 from signalbox.skills.compaction import Compaction
-from signalbox.skills.errors import ModelRefused, ModelUnavailable, OutOfTime
+from signalbox.skills.errors import ModelRefused, ModelUnavailable, OutcomeUnknown, OutOfTime
+from signalbox.skills.journal import Journal
 from signalbox.skills.model import Conversation, chat_request
 from signalbox.skills.prompt import first_messages, stable_ends
 from signalbox.skills.tool_use import ToolUse
 
+_LOG = logging.getLogger(__name__)
 _MAX_NAMED = 5
 
 
@@ -41,6 +45,7 @@ class AgentRun:
         tool_use: ToolUse,
         meter: Meter,
         context_tokens: int,
+        journal: Journal,
     ) -> None:
         self._book = book
         self._agent = agent
@@ -57,10 +62,17 @@ class AgentRun:
         self._repaired = False
         self._text = ""
         self._degraded: str | None = None
+        self._journal = journal
+        self._open_calls: list[ToolCall] = []
+        journal.stands(self._stand)
+        if (stood := journal.checkpoint) is not None:
+            self._go_on_from(stood)
 
     async def run(self) -> SkillResult:
         """Work until the model answers, or until a cap ends the run with what it has."""
         try:
+            if self._open_calls:
+                await self._use_tools(self._open_calls)
             while True:
                 if self._step >= self._agent.skill.max_steps:
                     return self._cut_off("max_steps")
@@ -78,6 +90,45 @@ class AgentRun:
             return result.model_copy(update={"action": policy.action})
         except ModelRefused as error:
             return self._failed(error.code, messages.SORRY)
+        except OutcomeUnknown as error:
+            _LOG.error(
+                "a run waits for an operator: %s", error.detail, extra={"run_id": self._request.run_id}
+            )
+            message = self._book.text(messages.UNKNOWN_OUTCOME, self._request.context, {})
+            self._conversation.say(message)
+            return self._result("waiting", message, reason=error.code)
+
+    def _go_on_from(self, stood: Checkpoint) -> None:
+        """Take up an earlier attempt where it stood. What it has used counts."""
+        self._messages = list(stood.messages)
+        self._model = stood.model
+        self._step = stood.step
+        self._repaired = stood.repaired
+        self._text = stood.text
+        self._degraded = stood.degraded
+        self._shortened = stood.shortened
+        self._open_calls = stood.open_calls
+        self._conversation.used += stood.used
+        for usage in stood.used:
+            self._meter.charge(usage)
+        self._meter.charge_tools(stood.tool_calls)
+
+    def _stand(self) -> Checkpoint:
+        return Checkpoint(
+            messages=self._messages,
+            step=self._step,
+            text=self._text,
+            repaired=self._repaired,
+            degraded=self._degraded,
+            shortened=self._shortened,
+            model=self._model,
+            used=self._conversation.used,
+            tool_calls=self._meter.spent.tool_calls,
+        )
+
+    async def _use_tools(self, calls: list[ToolCall]) -> None:
+        self._messages += await self._tool_use.answer(calls, self._step)
+        await self._journal.step_ended()
 
     async def _take_step(self) -> SkillResult | None:
         """One model call and the tool calls that it asks for; the result when it asks for none."""
@@ -118,7 +169,7 @@ class AgentRun:
         if (reason := self._meter.exceeded(len(answer.calls))) is not None:
             return self._cut_off(reason)
         self._meter.charge_tools(len(answer.calls))
-        self._messages += await self._tool_use.answer(answer.calls, self._step)
+        await self._use_tools(answer.calls)
         return None
 
     async def _shorten(self, *, by_half: bool = False) -> bool:
@@ -133,6 +184,9 @@ class AgentRun:
         """Labels of the next model call. Another prompt for the same step is another call."""
         context = self._request.context
         again = f"/{self._shortened}" if self._shortened else ""
+        if self._request.attempt > 1:
+            # What tools have read may differ from what the interrupted attempt was told.
+            again += f"/attempt{self._request.attempt}"
         return CallLabels(
             idempotency_key=f"{self._request.run_id}/{self._step}/{what}{again}",
             session_id=context.session_id,

@@ -53,6 +53,12 @@ class CompiledFunction:
     input: Validator
     output: Validator | None
 
+    @property
+    def writes(self) -> bool:
+        """Whether calling it twice may do something twice."""
+        endpoint = self.skill.endpoint
+        return not self.skill.idempotent and (endpoint is None or endpoint.method not in _READS)
+
 
 CompiledSkill = CompiledAgent | CompiledFunction
 

@@ -47,3 +47,14 @@ class OutOfTime(SignalboxError):
     def __init__(self, reason: str) -> None:
         super().__init__("The run has no time left.")
         self.reason = reason
+
+
+class OutcomeUnknown(SignalboxError):
+    """Nobody can say whether a write was made, and it may not be repeated: an operator has to look."""
+
+    code = "unknown_outcome"
+    status = 409
+
+    def __init__(self, tool: str) -> None:
+        super().__init__(f"It is not known whether '{tool}' was carried out; look where it writes to.")
+        self.tool = tool

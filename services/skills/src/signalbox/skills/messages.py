@@ -14,8 +14,9 @@ UNFINISHED: LocalizedText = {
     "en": "Sorry, I could not finish this. Please ask again, perhaps for less at once.",
     "zh": "抱歉，我没能完成这个请求，请再试一次，或者一次少问一些。",
 }
-INTERRUPTED: LocalizedText = {
-    "en": "Sorry, this was interrupted, and I cannot tell whether it was carried out.",
-    "zh": "抱歉，操作被中断，我无法确定它是否已经完成。",
+UNKNOWN_OUTCOME: LocalizedText = {
+    "en": "I cannot tell whether this was carried out, so I have stopped. Somebody will look into it; please do not "
+    "repeat it until then.",
+    "zh": "我无法确定该操作是否已经完成，因此先停下了。会有人核实；在此之前请不要重复操作。",
 }
 DONE: LocalizedText = {"en": "Done.", "zh": "已完成。"}

@@ -61,12 +61,33 @@ class Runs(Protocol):
         """Store a run with its first write, before that write is made. Raises DuplicateKey."""
         ...
 
-    async def begin_step(self, step: StepRecord) -> None:
-        """Store that a write is about to be made. Raises DuplicateKey."""
+    async def take(self, run: RunRecord, now: int) -> RunRecord:
+        """Begin the next attempt at a run that was interrupted, from the row that was found.
+
+        Raises:
+            PreconditionFailed: another process has taken it.
+        """
+        ...
+
+    async def steps(self, tenant: str, run_id: str) -> list[StepRecord]:
+        """The writes of a run."""
+        ...
+
+    async def begin_step(self, run: RunRecord, step: StepRecord) -> None:
+        """Store that a write is about to be made, and where the run stands, in one transaction.
+
+        Raises:
+            DuplicateKey: the write is noted already.
+            PreconditionFailed: this is not the run's last attempt.
+        """
+        ...
+
+    async def checkpoint(self, run: RunRecord) -> None:
+        """Store where the run stands. Raises PreconditionFailed when this is not its last attempt."""
         ...
 
     async def end_step(self, step: StepRecord) -> None:
-        """Store what came of a write."""
+        """Store what came of a write. Raises PreconditionFailed when that is stored already."""
         ...
 
     async def finish(self, run: RunRecord, *, begun: bool) -> None:

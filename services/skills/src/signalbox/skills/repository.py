@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from signalbox.common.storage import (
     Database,
@@ -37,11 +37,25 @@ _FIND = Statement(f"SELECT {listed(_RUN)} FROM skills_runs WHERE {_THIS_RUN}")
 _INSERT_RUN = Statement(insert_into("skills_runs", _RUN))
 _FINISH_RUN = Statement(
     f"UPDATE skills_runs SET {assigned(_ENDING)} WHERE {_THIS_RUN} AND status = 'running'"
+    " AND attempt = :in_attempt"
+)
+_STAND = ("state", "updated_at")
+_NOTE_STAND = Statement(
+    f"UPDATE skills_runs SET {assigned(_STAND)} WHERE {_THIS_RUN} AND status = 'running'"
+    " AND attempt = :in_attempt"
+)
+_TAKE_RUN = Statement(
+    "UPDATE skills_runs SET attempt = attempt + 1, status = 'running', reason = NULL, result = NULL,"
+    f" finished_at = NULL, updated_at = :now WHERE {_THIS_RUN} AND attempt = :in_attempt"
+    " AND status IN ('running', 'cancelled')"
+)
+_STEPS = Statement(
+    f"SELECT {listed(columns_of(StepRecord))} FROM skills_run_steps WHERE {_THIS_RUN} ORDER BY step"
 )
 _INSERT_STEP = Statement(insert_into("skills_run_steps", columns_of(StepRecord)))
 _END_STEP = Statement(
     f"UPDATE skills_run_steps SET {assigned(_STEP_ENDING)}"
-    f" WHERE {_THIS_RUN} AND step = :in_step AND status = 'begun'"
+    f" WHERE {_THIS_RUN} AND step = :in_step AND status IN ('begun', 'unknown')"
 )
 _OF_SESSIONS = f"tenant = :in_tenant AND {any_of('session_id', 'sessions')}"
 _FORGET_STEPS = Statement(
@@ -74,9 +88,32 @@ class SqlRuns:
         """Store a run with its first write in one transaction. Raises DuplicateKey."""
         await self._database.write(Write(_INSERT_RUN, asdict(run)), Write(_INSERT_STEP, asdict(step)))
 
-    async def begin_step(self, step: StepRecord) -> None:
-        """Store that a write is about to be made. Raises DuplicateKey."""
-        await self._database.write(Write(_INSERT_STEP, asdict(step)))
+    async def take(self, run: RunRecord, now: int) -> RunRecord:
+        """See ``Runs.take``."""
+        place = {"in_tenant": run.tenant, "in_run": run.run_id, "in_attempt": run.attempt, "now": now}
+        await self._database.write(Write(_TAKE_RUN, place, expect=1))
+        return replace(
+            run,
+            attempt=run.attempt + 1,
+            status="running",
+            reason=None,
+            result=None,
+            finished_at=None,
+            updated_at=now,
+        )
+
+    async def steps(self, tenant: str, run_id: str) -> list[StepRecord]:
+        """See ``Runs.steps``."""
+        rows = await self._database.fetch_all(_STEPS, {"in_tenant": tenant, "in_run": run_id})
+        return [StepRecord(**row) for row in rows]
+
+    async def begin_step(self, run: RunRecord, step: StepRecord) -> None:
+        """See ``Runs.begin_step``."""
+        await self._database.write(_stand(run), Write(_INSERT_STEP, asdict(step)))
+
+    async def checkpoint(self, run: RunRecord) -> None:
+        """See ``Runs.checkpoint``."""
+        await self._database.write(_stand(run))
 
     async def end_step(self, step: StepRecord) -> None:
         """Store what came of a write. Raises PreconditionFailed when that is stored already."""
@@ -90,7 +127,7 @@ class SqlRuns:
             await self._database.write(Write(_INSERT_RUN, asdict(run)))
             return
         values = {f"new_{name}": getattr(run, name) for name in _ENDING}
-        place = {"in_tenant": run.tenant, "in_run": run.run_id}
+        place = {"in_tenant": run.tenant, "in_run": run.run_id, "in_attempt": run.attempt}
         await self._database.write(Write(_FINISH_RUN, {**values, **place}, expect=1))
 
     async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
@@ -110,3 +147,10 @@ class SqlRuns:
         for row in await self._database.fetch_all(_KEPT_STEPS, named):
             steps[row["run_id"]].append(StepRecord(**row))
         return [(run, steps[run.run_id]) for run in runs]
+
+
+def _stand(run: RunRecord) -> Write:
+    """Where a run stands, noted only by the attempt that has it."""
+    values = {f"new_{name}": getattr(run, name) for name in _STAND}
+    place = {"in_tenant": run.tenant, "in_run": run.run_id, "in_attempt": run.attempt}
+    return Write(_NOTE_STAND, {**values, **place}, expect=1)

@@ -10,13 +10,21 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from signalbox.common.errors import SignalboxError
+from signalbox.common.ids import now_ms
 from signalbox.common.record import record
 from signalbox.common.web import Emit, Work
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.config import Budget
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.identity import Principal
-from signalbox.contracts.work import Frame, SkillResult, SkillResultFrame, SkillRunRequest
+from signalbox.contracts.work import (
+    Frame,
+    SkillResult,
+    SkillResultFrame,
+    SkillRunRequest,
+    ToolCallReply,
+    ToolError,
+)
 from signalbox.skills import messages
 from signalbox.skills.agent import AgentRun
 from signalbox.skills.book import CompiledAgent, CompiledFunction, SkillBook
@@ -27,6 +35,7 @@ from signalbox.skills.journal import Journal
 from signalbox.skills.metrics import SkillMetrics
 from signalbox.skills.model import Conversation, chosen_model
 from signalbox.skills.ports import HttpCalls, Model, Runs, SkillBooks, ToolCaller
+from signalbox.skills.records import RunRecord
 from signalbox.skills.subtasks import Parent, Subtasks
 from signalbox.skills.tool_use import ToolUse
 
@@ -88,6 +97,46 @@ class SkillRuns:
             return nullcontext()
         return self._callees.gate.write(request.context.tenant, request.context.turn_id)
 
+    async def _journal(
+        self, request: SkillRunRequest, stored: RunRecord | None, parent: Parent | None
+    ) -> Journal:
+        """The journal of a new run, or of the next attempt at one that was interrupted.
+
+        Raises:
+            PreconditionFailed: another process has taken the run.
+            TurnStopped: the turn is being stopped.
+        """
+        parent_id = parent.run_id if parent is not None else None
+        if stored is None:
+            return Journal(self._runs, request, parent_id)
+        tenant = request.context.tenant
+        taken = await self._runs.take(stored, now_ms())
+        # A write that the killed process began may be on its way still: Tools holds the gate until it has ended.
+        async with self._callees.gate.write(tenant, request.context.turn_id):
+            steps = await self._runs.steps(tenant, request.run_id)
+        return Journal(self._runs, request, parent_id, taken=taken, steps=steps)
+
+    async def _run_function(
+        self, book: SkillBook, function: CompiledFunction, request: SkillRunRequest, journal: Journal
+    ) -> SkillResult:
+        """Call a function. One that may write is noted before and after, and never called again in doubt."""
+        if not function.writes:
+            async with self._writing(function, request):
+                return await run_function(book, function, request, self._callees.http)
+        if journal.earlier("1") is not None:
+            message = book.text(messages.UNKNOWN_OUTCOME, request.context, {})
+            return SkillResult(status="waiting", message=message, reason="unknown_outcome", steps=1)
+        async with self._writing(function, request):
+            note = await journal.before_write("1", request.skill, request.arguments, f"{request.run_id}/1")
+            result = await run_function(book, function, request, self._callees.http)
+        error = None
+        if result.status == "failed":
+            code = "unknown_outcome" if result.reason == "unknown_outcome" else "upstream_error"
+            error = ToolError(code=code, detail=f"The function failed: {result.reason}.")
+        reply = ToolCallReply(ok=error is None, output=result.output, error=error, took_ms=0.0)
+        await journal.after_write(note, reply)
+        return result
+
     async def _run(
         self,
         book: SkillBook,
@@ -97,9 +146,11 @@ class SkillRuns:
         parent: Parent | None,
     ) -> SkillResult:
         stored = await self._runs.find(request.context.tenant, request.run_id)
-        if stored is not None:
-            return _stored_result(book, request, stored.result, emit)
-        journal = Journal(self._runs, request, parent.run_id if parent is not None else None)
+        if stored is not None and stored.result is not None and stored.status != "cancelled":
+            again = SkillResult.model_validate_json(stored.result)
+            emit(TextEvent(data=TextData(delta=again.message)))
+            return again
+        journal = await self._journal(request, stored, parent)
         skill = book.skill(request.skill)
         own = skill.skill.budget if isinstance(skill, CompiledAgent) else Budget()
         meter = Meter(
@@ -114,8 +165,7 @@ class SkillRuns:
                         book, skill, request, principal, emit, meter, journal, parent
                     )
                 else:
-                    async with self._writing(skill, request):
-                        result = await run_function(book, skill, request, self._callees.http)
+                    result = await self._run_function(book, skill, request, journal)
                     emit(TextEvent(data=TextData(delta=result.message)))
             except asyncio.CancelledError:
                 await _note_end(journal, SkillResult(status="cancelled", message=""), meter)
@@ -164,8 +214,8 @@ class SkillRuns:
 
         subtasks = Subtasks(book, agent.skill, request, meter, depth, emit, start)
         tool_use = ToolUse(
+            book,
             agent,
-            book.config.policies,
             request,
             tools=self._callees.tools_for(principal),
             journal=journal,
@@ -182,19 +232,9 @@ class SkillRuns:
             tool_use=tool_use,
             meter=meter,
             context_tokens=self._context_tokens,
+            journal=journal,
         )
         return await run.run()
-
-
-def _stored_result(book: SkillBook, request: SkillRunRequest, result: str | None, emit: Emit) -> SkillResult:
-    """What a run that has ended gave. One that has not is not begun again: its writes may have been made."""
-    if result is not None:
-        again = SkillResult.model_validate_json(result)
-    else:
-        message = book.text(messages.INTERRUPTED, request.context, {})
-        again = SkillResult(status="failed", message=message, reason="interrupted")
-    emit(TextEvent(data=TextData(delta=again.message)))
-    return again
 
 
 async def _note_end(journal: Journal, result: SkillResult, meter: Meter) -> None:

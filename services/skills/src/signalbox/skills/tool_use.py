@@ -2,21 +2,26 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
 
 from signalbox.common.record import record
+from signalbox.common.storage import PreconditionFailed
 from signalbox.common.web import Emit
-from signalbox.contracts.config import Policies, Subtask, Tool
+from signalbox.contracts.config import Subtask, Tool
 from signalbox.contracts.events import ToolCallData, ToolCallEvent, ToolResultData, ToolResultEvent
 from signalbox.contracts.llm import Message, ToolCall
 from signalbox.contracts.work import SkillRunRequest, ToolCallReply, ToolCallRequest, ToolError
 from signalbox.skills.approval import needs_approval
-from signalbox.skills.book import CompiledAgent
-from signalbox.skills.journal import Journal
+from signalbox.skills.book import CompiledAgent, SkillBook
+from signalbox.skills.errors import OutcomeUnknown
+from signalbox.skills.journal import Journal, noted_reply
 from signalbox.skills.ports import ToolCaller
+from signalbox.skills.records import StepRecord
 from signalbox.skills.untrusted import as_data
+from signalbox.skills.write_check import WriteCheck
 
 RunSubtask = Callable[[Subtask, dict[str, Any], str], Awaitable[ToolCallReply]]
 """Runs a subtask with the model's arguments under a run id of its own."""
@@ -47,8 +52,8 @@ class ToolUse:
 
     def __init__(
         self,
+        book: SkillBook,
         agent: CompiledAgent,
-        policies: Policies,
         request: SkillRunRequest,
         *,
         tools: ToolCaller,
@@ -57,8 +62,9 @@ class ToolUse:
         run_subtask: RunSubtask,
         result_chars: int,
     ) -> None:
+        self._book = book
         self._agent = agent
-        self._policies = policies
+        self._policies = book.config.policies
         self._request = request
         self._tools = tools
         self._journal = journal
@@ -108,8 +114,8 @@ class ToolUse:
             reply = ToolCallReply(ok=False, error=asked.refusal, took_ms=0.0, attempts=0)
         elif isinstance(asked.part, Subtask):
             reply = await self._run_subtask(asked.part, asked.arguments, asked.key)
-        elif asked.is_write:
-            reply = await self._write(asked)
+        elif isinstance(asked.part, Tool) and asked.is_write:
+            reply = await self._write(asked, asked.part)
         else:
             reply = await self._call(asked)
         error = None if reply.error is None else f"{reply.error.code}: {reply.error.detail}"
@@ -124,17 +130,45 @@ class ToolUse:
         self._emit(ToolResultEvent(data=told))
         return reply
 
-    async def _write(self, asked: _Asked) -> ToolCallReply:
-        """A write: noted before it is made; once it is made, its result is noted even if the run is cancelled."""
-        note = await self._journal.before_write(asked.step, asked.name, asked.arguments, asked.key)
+    async def _write(self, asked: _Asked, tool: Tool) -> ToolCallReply:
+        """A write: noted before it is made, and made once, whatever became of this or an earlier attempt.
+
+        Raises:
+            OutcomeUnknown: nobody can say whether it was made.
+        """
+        note = self._journal.earlier(asked.step)
+        if note is None:
+            note = await self._journal.before_write(asked.step, asked.name, asked.arguments, asked.key)
+            reply = await self._make(asked, note)
+        else:
+            reply = noted_reply(note)
+        if not _is_unknown(reply):
+            return reply
+        checks = WriteCheck(self._book, self._request, self._tools)
+        if tool.idempotent or await checks.was_not_made(tool, asked.arguments, asked.key):
+            reply = await self._make(asked, note)
+        elif checks.found is not None:
+            reply = checks.found
+            await self._note(note, reply)
+        if _is_unknown(reply):
+            raise OutcomeUnknown(tool.id)
+        return reply
+
+    async def _make(self, asked: _Asked, note: StepRecord) -> ToolCallReply:
+        """Make a write; once it is begun, its result is noted even if the run is cancelled."""
         made = asyncio.create_task(self._call(asked))
         try:
             reply = await asyncio.shield(made)
         except asyncio.CancelledError:
-            await self._journal.after_write(note, await made)
+            await self._note(note, await made)
             raise
-        await self._journal.after_write(note, reply)
+        await self._note(note, reply)
         return reply
+
+    async def _note(self, note: StepRecord, reply: ToolCallReply) -> None:
+        # The process that was taken for dead may have noted the same write's result meanwhile.
+        with suppress(PreconditionFailed):
+            await self._journal.after_write(note, reply)
 
     async def _call(self, asked: _Asked) -> ToolCallReply:
         request = ToolCallRequest(
@@ -169,6 +203,10 @@ async def _all_of(work: Sequence[Coroutine[Any, Any, ToolCallReply]]) -> list[To
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_unknown(reply: ToolCallReply) -> bool:
+    return reply.error is not None and reply.error.code == "unknown_outcome"
 
 
 def _arguments(text: str) -> tuple[dict[str, Any], ToolError | None]:

@@ -48,6 +48,7 @@ from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.knowledge import Knowledge, Moment, citation, cited
 from signalbox.workflow.records import SessionStatus
+from signalbox.workflow.resuming import BrokenOff, ToldOnce, to_its_end
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
 
@@ -283,10 +284,17 @@ class Executor:
             history=await work.history(),
             passages=passages,
         )
-        async with aclosing(self._skills.run(request, work.principal)) as frames:
-            result = await _drain("skills", frames, work)
-        if not isinstance(result, SkillResult):
-            raise WorkFailed("The Skills service ended its answer without a result.")
+        told = replace(work, emit=ToldOnce(work.emit))
+
+        async def attempt(number: int) -> SkillResult:
+            again = request if number == 1 else request.model_copy(update={"attempt": number})
+            async with aclosing(self._skills.run(again, work.principal)) as frames:
+                result = await _drain("skills", frames, told)
+            if not isinstance(result, SkillResult):
+                raise BrokenOff("The Skills service ended its answer without a result.")
+            return result
+
+        result = await to_its_end(attempt)
         parts = [*result.parts, *cited(result.message, passages)]
         outcome = Outcome(result.message, _STATUS[result.status], parts, result.reason, usage=work.usage)
         if result.degraded is not None and result.status in {"completed", "failed"}:
