@@ -28,7 +28,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[KeyedBackend]:
 
 def _document(backend: KeyedBackend, workflow: str, *, idempotent: bool) -> dict[str, Any]:
     parameters = {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]}
-    url = backend.url + "{{ arguments.at }}"
+    url = "{{ vars.backend }}/{{ arguments.at }}"
     read = {"id": "look", "description": "Reads.", "parameters": parameters, "request": {"url": url}}
     write = {
         "id": "put",
@@ -50,6 +50,7 @@ def _document(backend: KeyedBackend, workflow: str, *, idempotent: bool) -> dict
     return {
         "workflow_id": workflow,
         "name": "Doer",
+        "variables": {"backend": backend.url},
         "intents": [{"id": "do", "when": {"patterns": ["^do "]}, "then": {"skill": "doer"}}],
         "skills": [skill],
         "tools": [read, write],
@@ -61,7 +62,7 @@ def _script(token: str, first: int, *, slow_end: bool = False) -> list[dict[str,
     """The model's answers from step ``first`` (1 to 5) on, each given once."""
     match = {"last_user_contains": token}
     asks = [
-        {"tool_calls": [{"name": "put" if "write" in path else "look", "arguments": {"at": path}}]}
+        {"tool_calls": [{"name": "put" if "write" in path else "look", "arguments": {"at": path[1:]}}]}
         for path in PATHS
     ]
     rules: list[dict[str, Any]] = [{"match": match, "reply": reply, "times": 1} for reply in asks]
