@@ -10,6 +10,7 @@ from signalbox.common.storage import DuplicateKey, PreconditionFailed
 from signalbox.workflow.background.outbox_repository import SqlOutboxStore, insert_outbox
 from signalbox.workflow.background.records import HELD, TaskName
 from signalbox.workflow.background.task_repository import SqlTaskStore
+from signalbox.workflow.idempotency_rows import KEPT_MS
 from signalbox.workflow.records import IdempotencyRecord
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 
@@ -45,10 +46,33 @@ async def test_a_task_comes_back_as_it_was_with_the_answer_to_its_request(tasks,
     await tasks.add(stored, IdempotencyRecord(KEY, "h", "task1", '{"task_id": "task1"}', NOW))
     assert await tasks.task("acme", "task1") == stored
     assert await tasks.task("rival", "task1") is None
-    assert (await keys.find(KEY)).reply == '{"task_id": "task1"}'
+    assert (await keys.find(KEY, 0)).reply == '{"task_id": "task1"}'
     with pytest.raises(DuplicateKey):
         await tasks.add(task(2), IdempotencyRecord(KEY, "h", "task2", None, NOW))
     assert await tasks.task("acme", "task2") is None
+
+
+async def test_a_record_whose_time_is_over_is_replaced_by_that_of_another_request(tasks, keys):
+    await tasks.add(task(), IdempotencyRecord(KEY, "h", "task1", "{}", NOW))
+    over = NOW + KEPT_MS + 1
+    assert await keys.find(KEY, over - KEPT_MS) is None
+    again = IdempotencyRecord(KEY, "other", "task2", "{}", over)
+    with pytest.raises(DuplicateKey):
+        await tasks.add(task(2, created_at=over - 1), again)
+    await tasks.add(task(2, created_at=over), again)
+    assert (await keys.find(KEY, over - KEPT_MS)).target_id == "task2"
+
+
+async def test_tasks_that_are_not_ended_are_counted_by_key(tasks):
+    for number in range(1, 6):
+        await tasks.add(task(number, session_id=f"s{number}"))
+    await tasks.cancel("acme", "task2", NOW)
+    assert await claim(tasks) is not None
+    subject = task().subject
+    assert await tasks.waiting("acme", subject, 10) == 4
+    assert await tasks.waiting("acme", subject, 3) == 3
+    assert await tasks.waiting("rival", subject, 10) == 0
+    assert await tasks.waiting("acme", "another", 10) == 0
 
 
 async def test_one_of_many_workers_gets_a_task(tasks):

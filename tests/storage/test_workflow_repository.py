@@ -131,7 +131,7 @@ async def test_a_commit_that_fails_writes_nothing_at_all(sessions, keys, databas
         )
     assert await sessions.load("acme", "s1") == session
     assert await sessions.turn("acme", "t9") is None
-    assert (await keys.find(KEY)).reply is None
+    assert (await keys.find(KEY, 0)).reply is None
     assert await rows(database, "outbox") == []
 
 
@@ -146,7 +146,7 @@ async def test_a_commit_stores_the_reply_and_the_messages_with_the_turn(sessions
         idempotency=KEY,
         outbox=[message(1), message(2)],
     )
-    assert (await keys.find(KEY)).reply == '{"message": "hi"}'
+    assert (await keys.find(KEY, 0)).reply == '{"message": "hi"}'
     assert len(await rows(database, "outbox")) == 2
 
 
@@ -376,7 +376,7 @@ async def test_one_of_fifty_claims_wins_and_all_learn_who(keys):
     held = await asyncio.gather(*(keys.claim(claim, NOW, 0) for claim in claims))
     winners = {record.target_id for record, _ in held}
     assert len(winners) == sum(taken for _, taken in held) == 1
-    assert (await keys.find(KEY)).target_id in winners
+    assert (await keys.find(KEY, 0)).target_id in winners
 
 
 async def test_a_claim_shows_another_body_and_a_reply_that_is_there(keys, sessions):
@@ -406,7 +406,7 @@ async def test_an_abandoned_claim_is_taken_over_by_one_with_the_same_body(keys):
     assert not await keys.keep(KEY, "t1", NOW + 1000, NOW + 30_000)
     await keys.forget(KEY, "t1", NOW + 1000)
     assert await keys.keep(KEY, "t1", NOW + 9000, NOW + 20_000)
-    assert (await keys.find(KEY)).locked_until == NOW + 20_000
+    assert (await keys.find(KEY, 0)).locked_until == NOW + 20_000
 
 
 async def test_a_key_whose_time_is_over_is_another_one(keys):
@@ -425,22 +425,22 @@ async def test_claims_belong_to_tenant_subject_route_and_key(keys):
     ):
         own = replace(first, name=replace(KEY, **change), target_id=f"t{number}")
         assert await keys.claim(own, NOW, 0) == (own, True)
-    assert (await keys.find(KEY)).target_id == "t0"
+    assert (await keys.find(KEY, 0)).target_id == "t0"
 
 
 async def test_only_its_owner_forgets_a_claim_and_never_a_reply(keys, sessions):
     first = IdempotencyRecord(KEY, "hash", "t1", None, NOW + 1000)
     await keys.claim(first, NOW, 0)
     await keys.forget(KEY, "t2", NOW + 1000)
-    assert await keys.find(KEY) == first
+    assert await keys.find(KEY, 0) == first
     await keys.forget(KEY, "t1", NOW + 1000)
-    assert await keys.find(KEY) is None
+    assert await keys.find(KEY, 0) is None
     await keys.claim(first, NOW, 0)
     await sessions.commit(
         new_session(), after(new_session()), turn(1, turn_id="t1"), begun=False, idempotency=KEY
     )
     await keys.forget(KEY, "t1", NOW + 1000)
-    assert (await keys.find(KEY)).reply == "{}"
+    assert (await keys.find(KEY, 0)).reply == "{}"
 
 
 async def test_old_claims_are_pruned(keys):
@@ -451,5 +451,5 @@ async def test_old_claims_are_pruned(keys):
     for name in old:
         await keys.claim(IdempotencyRecord(name, "h", name.key, None, NOW), NOW, 0)
     assert [await keys.prune(NOW + 10, 3) for _ in range(3)] == [3, 2, 0]
-    assert await keys.find(KEY) is None
-    assert await keys.find(newer) is not None
+    assert await keys.find(KEY, 0) is None
+    assert await keys.find(newer, 0) is not None

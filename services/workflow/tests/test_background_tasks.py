@@ -9,6 +9,7 @@ from support.background_stage import BackgroundStage
 from support.workflow_stage import ALICE, BOB, RIVAL, Gate, flow_result, rows_of, with_policies
 
 from signalbox.common.errors import Unavailable
+from signalbox.common.storage import Statement, Write
 from signalbox.contracts.background import AsyncQueryRequest
 from signalbox.workflow.background import runner
 from signalbox.workflow.background.in_process import InProcessQueue
@@ -18,9 +19,11 @@ from signalbox.workflow.errors import (
     LeaseLost,
     SessionBusy,
     TaskNotFound,
+    TooManyTasks,
     UnknownTimezone,
     WebhookSecretMissing,
 )
+from signalbox.workflow.idempotency_rows import KEPT_MS
 
 HOOK = {"url": "https://crm.example/hook"}
 
@@ -113,6 +116,36 @@ async def test_a_repeated_key_makes_one_task_and_another_body_none(background):
         await background.submit("something else", key="k")
     await background.work()
     assert (await background.submit("when are you open?", key="k")).task_id == told[0].task_id
+
+
+async def test_a_key_whose_time_is_over_makes_another_task_before_it_is_pruned(background):
+    first = await background.submit("when are you open?", key="k")
+    age = Statement("UPDATE workflow_idempotency SET created_at = created_at - :by")
+    await background.stage.database.write(Write(age, {"by": KEPT_MS - 60_000}))
+    assert (await background.submit("when are you open?", key="k")).task_id == first.task_id
+    await background.stage.database.write(Write(age, {"by": 120_000}))
+    later = await asyncio.gather(*(background.submit("something else", key="k") for _ in range(5)))
+    assert len({first.task_id, *(accepted.task_id for accepted in later)}) == 2
+    assert len(await rows_of(background.stage.database, "workflow_tasks")) == 2
+    assert len(await rows_of(background.stage.database, "workflow_idempotency")) == 1
+
+
+async def test_a_key_has_so_many_tasks_that_are_not_ended(stage):
+    background = BackgroundStage(stage, tasks_per_key=3)
+    told = await background.submit("when are you open?", "s1", key="k")
+    await background.submit("when are you open?", "s2")
+    with pytest.raises(TooManyTasks) as refused:
+        await background.submit_batch([{"message": m, "session_id": m} for m in ("one", "two")])
+    assert (refused.value.status, "3 async queries" in refused.value.detail) == (429, True)
+    await background.submit_batch([{"message": "when are you open?", "session_id": "s3"}])
+    with pytest.raises(TooManyTasks):
+        await background.submit("hi", "s9")
+    # Repeating what was accepted, and other keys, are not refused.
+    assert await background.submit("when are you open?", "s1", key="k") == told
+    await background.submit("when are you open?", "s4", principal=BOB)
+    assert len(await rows_of(stage.database, "workflow_tasks")) == 4
+    await background.work()
+    await background.submit("hi", "s9")
 
 
 async def test_what_needs_no_turn_to_be_known_is_said_at_once(background):

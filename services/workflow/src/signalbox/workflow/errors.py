@@ -20,6 +20,7 @@
     ├── WebhookSecretMissing  422  the tenant has no such secret to sign with
     ├── BadCron               422  no cron expression
     ├── TooManySchedules      422
+    ├── TooManyTasks          429  as many tasks of the key wait as may
     ├── TaskGivenUp           500  a task was begun too often
     ├── QueueUnusable              a start with a task queue that this process cannot use
     ├── TurnLost              503  the process that ran the turn has died; nothing was committed
@@ -27,7 +28,14 @@
     └── EncoderMissing             a start with an encoder that cannot be run
 """
 
-from signalbox.common.errors import Conflict, NotFound, SignalboxError, Unavailable, ValidationFailed
+from signalbox.common.errors import (
+    Conflict,
+    NotFound,
+    RateLimited,
+    SignalboxError,
+    Unavailable,
+    ValidationFailed,
+)
 
 
 class SessionBusy(Conflict):
@@ -239,6 +247,18 @@ class TooManySchedules(ValidationFailed):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"A key has at most {most} schedules; delete one first.")
+
+
+class TooManyTasks(RateLimited):
+    """So many async queries of the key are not ended that it may post no more of them now."""
+
+    code = "too_many_tasks"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"At most {most} async queries of a key may wait or run, and there is no room for these: "
+            "post them again when others have ended, or cancel some."
+        )
 
 
 class TaskGivenUp(SignalboxError):

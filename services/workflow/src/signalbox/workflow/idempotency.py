@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import Unavailable
@@ -18,12 +17,12 @@ from signalbox.contracts.identity import Principal
 from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.workflow.background.ticker import Ticker
 from signalbox.workflow.errors import IdempotencyInProgress, IdempotencyKeyReused
+from signalbox.workflow.idempotency_rows import KEPT_MS
 from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.records import IdempotencyKey, IdempotencyRecord
 from signalbox.workflow.settings import WorkflowSettings
 
 _ROUTE = "query"
-_KEPT_MS = int(timedelta(hours=24) / timedelta(milliseconds=1))
 _LOOK_AGAIN_S = 0.03
 _LOOK_RARELY_S = 0.25
 _PRUNE_EVERY_S = 300.0
@@ -70,7 +69,7 @@ class Idempotency:
         while True:
             now = now_ms()
             wanted = IdempotencyRecord(name, digest, turn_id, None, now + self._locked_ms)
-            held, taken = await self.store.claim(wanted, now, now - _KEPT_MS)
+            held, taken = await self.store.claim(wanted, now, now - KEPT_MS)
             if held.request_hash != digest:
                 raise IdempotencyKeyReused
             if held.reply is not None:
@@ -96,4 +95,4 @@ class Idempotency:
 
     async def prune(self) -> bool:
         """Forget some keys that have served their time; whether there may be more of them."""
-        return await self.store.prune(now_ms() - _KEPT_MS, _PRUNED_AT_ONCE) == _PRUNED_AT_ONCE
+        return await self.store.prune(now_ms() - KEPT_MS, _PRUNED_AT_ONCE) == _PRUNED_AT_ONCE

@@ -117,8 +117,8 @@ class SessionStore(Protocol):
 class IdempotencyStore(Protocol):
     """What repeated requests get."""
 
-    async def find(self, name: IdempotencyKey) -> IdempotencyRecord | None:
-        """The record of a key."""
+    async def find(self, name: IdempotencyKey, kept_since: int) -> IdempotencyRecord | None:
+        """The record of a key, unless it was made before ``kept_since``: it counts as forgotten then."""
         ...
 
     async def claim(

@@ -121,7 +121,6 @@ _TAKE_OVER_KEY = Statement(
 )
 _MY_CLAIM = f"{_THIS_KEY} AND target_id = :in_target AND locked_until = :in_locked_until AND reply IS NULL"
 _KEEP_KEY = Statement(f"UPDATE workflow_idempotency SET locked_until = :new_locked_until WHERE {_MY_CLAIM}")
-_DROP_OLD_KEY = Statement(f"DELETE FROM workflow_idempotency WHERE {_THIS_KEY} AND created_at < :kept_since")
 _STORE_REPLY = Statement(
     f"UPDATE workflow_idempotency SET reply = :new_reply WHERE {_THIS_KEY} AND target_id = :in_target"
 )
@@ -307,10 +306,10 @@ class SqlIdempotencyStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, name: IdempotencyKey) -> IdempotencyRecord | None:
+    async def find(self, name: IdempotencyKey, kept_since: int) -> IdempotencyRecord | None:
         """See ``IdempotencyStore.find``."""
         row = await self._database.fetch_one(_FIND_KEY, _key(name))
-        return None if row is None else _idempotency(row)
+        return None if row is None or row["created_at"] < kept_since else _idempotency(row)
 
     async def claim(
         self, record: IdempotencyRecord, now: int, kept_since: int
@@ -318,9 +317,8 @@ class SqlIdempotencyStore:
         """See ``IdempotencyStore.claim``."""
         row = await self._database.fetch_one(_FIND_KEY, _key(record.name))
         if row is None or row["created_at"] < kept_since:
-            forget = Write(_DROP_OLD_KEY, {**_key(record.name), "kept_since": kept_since})
             try:
-                await self._database.write(forget, insert_idempotency(record, now))
+                await self._database.write(*insert_idempotency(record, now, kept_since))
             except DuplicateKey:
                 return await self.claim(record, now, kept_since)
             return record, True

@@ -56,6 +56,8 @@ class WorkflowSettings(CommonSettings):
     webhook_timeout_ms: int = Field(default=30_000, ge=100)
     """Time that the receiver of a webhook may take to answer; what a replica that died was delivering is delivered by
     another after twice this."""
+    tasks_per_key: int = Field(default=10_000, ge=1)
+    """Async queries of one key that may wait or run, those of batches too; more are refused until some ended."""
     schedules_per_key: int = Field(default=100, ge=0)
     """Schedules that one key may have."""
     retention_days: int | None = Field(default=None, ge=1)

@@ -130,6 +130,13 @@ TASKS = Table(
         sqlite_where=text("status IN ('pending', 'running')"),
         postgresql_where=text("status IN ('pending', 'running')"),
     ),
+    Index(
+        "workflow_tasks_waiting",
+        "tenant",
+        "subject",
+        sqlite_where=text("status IN ('pending', 'running')"),
+        postgresql_where=text("status IN ('pending', 'running')"),
+    ),
     Index("workflow_tasks_subject", "tenant", "subject", "task_id"),
     Index("workflow_tasks_batch", "tenant", "batch_id", "status", "due_at"),
 )

@@ -38,6 +38,10 @@ class TaskStore(Protocol):
         """A task by its id."""
         ...
 
+    async def waiting(self, tenant: str, subject: str, most: int) -> int:
+        """How many tasks of a principal are pending or running; of more than ``most``, that many are counted."""
+        ...
+
     async def of_subject(
         self,
         tenant: str,

@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel
 
-from signalbox.common.ids import now_ms
 from signalbox.common.secrets import SecretNotFound, SecretStore, secret_name
 from signalbox.common.storage import DuplicateKey
 from signalbox.contracts.background import WebhookTarget
 from signalbox.contracts.identity import Principal, key_id_of
 from signalbox.workflow.errors import IdempotencyKeyReused, UnknownTimezone, WebhookSecretMissing
+from signalbox.workflow.idempotency_rows import KEPT_MS
 from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.records import IdempotencyKey, IdempotencyRecord
 
@@ -47,9 +47,10 @@ class Submitting:
         request: BaseModel,
         made: str,
         reply: BaseModel,
+        now: int,
         store: Stored,
     ) -> str:
-        """Store what a request makes under the id ``made``; the reply as JSON, the first one's for a repeated key.
+        """Store at ``now`` what a request makes, under the id ``made``; the reply as JSON, the first one's if repeated.
 
         Raises:
             IdempotencyKeyReused: the key came with another body.
@@ -60,8 +61,8 @@ class Submitting:
         digest = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
         name = IdempotencyKey(principal.tenant, principal.subject, route, key)
         while True:
-            record = IdempotencyRecord(name, digest, made, reply.model_dump_json(), now_ms())
-            found = await self._idempotency.find(name)
+            record = IdempotencyRecord(name, digest, made, reply.model_dump_json(), now)
+            found = await self._idempotency.find(name, now - KEPT_MS)
             if found is None:
                 try:
                     await store(record)

@@ -17,7 +17,7 @@ from signalbox.common.storage import (
 from signalbox.contracts.background import BatchProgress, TaskStatus
 from signalbox.workflow.background.outbox_repository import insert_outbox
 from signalbox.workflow.background.records import HELD, BatchRecord, OutboxMessage, TaskName, TaskRecord
-from signalbox.workflow.idempotency_rows import insert_idempotency
+from signalbox.workflow.idempotency_rows import KEPT_MS, insert_idempotency
 from signalbox.workflow.records import IdempotencyRecord
 
 _TASK_COLUMNS = columns_of(TaskRecord)
@@ -39,6 +39,10 @@ _OF_SUBJECT = Statement(
     " AND (CAST(:in_status AS text) = '' OR status = :in_status)"
     " AND (CAST(:in_schedule AS text) = '' OR schedule_id = :in_schedule)"
     " ORDER BY task_id DESC LIMIT :at_most"
+)
+_WAITING = Statement(
+    "SELECT count(*) AS tasks FROM (SELECT 1 FROM workflow_tasks WHERE tenant = :in_tenant"
+    " AND subject = :in_subject AND status IN ('pending', 'running') LIMIT :at_most) AS open"
 )
 # Sessions are ordered, and a worker that waits for one works on nothing else: the first of a session's tasks is taken.
 _CLAIM_TASK = Statement(
@@ -149,6 +153,12 @@ class SqlTaskStore:
         """See ``TaskStore.task``."""
         row = await self._database.fetch_one(_TASK, {"in_tenant": tenant, "in_task": task_id})
         return None if row is None else TaskRecord(**row)
+
+    async def waiting(self, tenant: str, subject: str, most: int) -> int:
+        """See ``TaskStore.waiting``."""
+        params = {"in_tenant": tenant, "in_subject": subject, "at_most": most}
+        row = await self._database.fetch_one(_WAITING, params)
+        return 0 if row is None else int(row["tasks"])
 
     async def of_subject(
         self,
@@ -327,7 +337,7 @@ class SqlBatchStore:
 
 
 def _remembering(idempotency: IdempotencyRecord | None, now: int) -> list[Write]:
-    return [] if idempotency is None else [insert_idempotency(idempotency, now)]
+    return [] if idempotency is None else insert_idempotency(idempotency, now, now - KEPT_MS)
 
 
 def _name(name: TaskName) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from signalbox.workflow.background.records import HELD, BatchRecord, TaskRecord
 from signalbox.workflow.background.results import target_json, task_view, webhooks_of
 from signalbox.workflow.background.runner import TaskRunner
 from signalbox.workflow.background.submitting import Submitting, check_timezone, stored_principal
-from signalbox.workflow.errors import BatchNotFound, TaskNotFound
+from signalbox.workflow.errors import BatchNotFound, TaskNotFound, TooManyTasks
+from signalbox.workflow.records import IdempotencyRecord
 from signalbox.workflow.settings import WorkflowSettings
 
 _TASK_ROUTE = "query/async"
@@ -64,6 +65,11 @@ class TaskService:
         query = QueryRequest.model_validate(request.model_dump(exclude={"webhook"}))
         task = replace(self._task(principal, query, now_ms()), webhook=target_json(request.webhook))
         accepted = TaskAccepted(task_id=task.task_id, session_id=task.session_id)
+
+        async def store(record: IdempotencyRecord | None) -> None:
+            await self._check_room(principal, 1)
+            await self._tasks.add(task, record)
+
         told = await self._submitting.once(
             principal,
             _TASK_ROUTE,
@@ -71,7 +77,8 @@ class TaskService:
             request,
             task.task_id,
             accepted,
-            lambda record: self._tasks.add(task, record),
+            task.created_at,
+            store,
         )
         self._queue.put([task.name])
         return TaskAccepted.model_validate_json(told)
@@ -157,6 +164,11 @@ class TaskService:
             for number, query in enumerate(request.items)
         ]
         view = batch_view(batch, BatchProgress(pending=batch.total))
+
+        async def store(record: IdempotencyRecord | None) -> None:
+            await self._check_room(principal, batch.total)
+            await self._batches.add(batch, items, record)
+
         told = await self._submitting.once(
             principal,
             _BATCH_ROUTE,
@@ -164,7 +176,8 @@ class TaskService:
             request,
             batch.batch_id,
             view,
-            lambda record: self._batches.add(batch, items, record),
+            now,
+            store,
         )
         accepted = BatchView.model_validate_json(told)
         if accepted.batch_id == batch.batch_id:
@@ -204,6 +217,18 @@ class TaskService:
         await self._batches.cancel(principal.tenant, batch_id, now_ms())
         await self._keeper.advance(principal.tenant, batch_id)
         return await self.batch(principal, batch_id)
+
+    async def _check_room(self, principal: Principal, more: int) -> None:
+        """Refuse what one key would let wait for the workers of all.
+
+        Requests at the same moment may each find room; it is a bound on a queue, not on money.
+
+        Raises:
+            TooManyTasks: so many are waiting that there is no room for ``more``.
+        """
+        most = self._settings.tasks_per_key
+        if await self._tasks.waiting(principal.tenant, principal.subject, most) + more > most:
+            raise TooManyTasks(most)
 
     def _task(self, principal: Principal, query: QueryRequest, now: int) -> TaskRecord:
         return TaskRecord(

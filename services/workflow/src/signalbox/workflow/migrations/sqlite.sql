@@ -1,4 +1,4 @@
--- All tables of workflow at revision 0005, for a new SQLite file. Made from the revisions by
+-- All tables of workflow at revision 0006, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_workflow (
     version_num VARCHAR(32) NOT NULL,
@@ -174,4 +174,5 @@ CREATE INDEX workflow_schedules_due ON workflow_schedules (status, due_at);
 CREATE INDEX workflow_schedules_subject ON workflow_schedules (tenant, subject);
 CREATE INDEX workflow_tasks_open ON workflow_tasks (tenant, session_id) WHERE status IN ('pending', 'running');
 CREATE INDEX workflow_sessions_kept ON workflow_sessions (keep_until) WHERE keep_until IS NOT NULL;
-INSERT INTO alembic_version_workflow (version_num) VALUES ('0005');
+CREATE INDEX workflow_tasks_waiting ON workflow_tasks (tenant, subject) WHERE status IN ('pending', 'running');
+INSERT INTO alembic_version_workflow (version_num) VALUES ('0006');

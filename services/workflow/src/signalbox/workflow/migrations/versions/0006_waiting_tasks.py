@@ -1,0 +1,24 @@
+"""Tasks of a key that are not ended, to be counted."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_index(
+        "workflow_tasks_waiting",
+        "workflow_tasks",
+        ["tenant", "subject"],
+        unique=False,
+        sqlite_where=sa.text("status IN ('pending', 'running')"),
+        postgresql_where=sa.text("status IN ('pending', 'running')"),
+    )
+
+
+def downgrade() -> None:
+    op.drop_index("workflow_tasks_waiting", "workflow_tasks")
