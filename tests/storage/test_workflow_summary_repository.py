@@ -6,6 +6,7 @@ import pytest
 from support.workflow_records import NOW, after, erasure, new_session, rows, turn
 
 from signalbox.contracts.events import UsageData
+from signalbox.workflow.caps import SqlSpending
 from signalbox.workflow.recall.repository import SqlSummaryStore
 from signalbox.workflow.records import Summary
 from signalbox.workflow.repository import SqlSessionStore
@@ -46,6 +47,18 @@ async def test_the_summary_comes_with_the_turns_after_it(summaries, database):
     for changes in ({"tenant": "rival"}, {"session_id": "s2"}, {"epoch": 2}):
         assert (await summaries.recall(replace(session, **changes), 4)).turns == []
     assert (await summaries.recall(session, 0)).turns == []
+
+
+async def test_what_summaries_cost_after_turns_adds_up_in_an_epoch(summaries, database):
+    session = await talked(database, 6)
+    spending = SqlSpending(database)
+    assert await spending.of_summaries(session) == 0
+    await summaries.keep(summary(2), "t2", USED)
+    await summaries.keep(summary(3), None, None)  # made in a turn, whose cost it is
+    await summaries.keep(summary(4), "t4", USED)
+    assert await spending.of_summaries(session) == 10**12
+    assert await spending.of_summaries(replace(session, epoch=2)) == 0
+    assert await spending.of_summaries(replace(session, tenant="rival")) == 0
 
 
 async def test_an_older_summary_does_not_replace_a_later_one(summaries, database):

@@ -99,6 +99,23 @@ async def test_the_cost_of_a_summary_made_later_is_added_to_the_turn_before_it(s
     assert second["currency"] == "USD"
 
 
+async def test_summaries_made_later_count_in_the_cost_of_a_session(stage):
+    # A turn costs nothing here, and each summary 0.0001.
+    workflow = config(max_turns=2)
+    stage.releases.publish({**workflow, "llm": {"limits": {"cost_per_session": "0.0002"}}})
+    stage.gateway.roles = {"answer": "fake"}
+    stage.gateway.answers = ["They talked."]
+    stage.skills.answers = [skill_says("Well.")]
+    await talk(stage, 4)
+    made = len(stage.gateway.asked)
+    assert (await stage.ask("word 4")).status == ("success" if made < 2 else "degraded")
+    await talk(stage, 6, 5)
+    capped = await stage.ask("word 11")
+    assert (capped.status, capped.reason) == ("degraded", "session_cost_capped")
+    [row] = await rows_of(stage.database, "workflow_summaries")
+    assert row["cost_pico"] >= 2 * 10**8
+
+
 async def test_without_compaction_older_turns_are_left_out(stage):
     prepare(stage, max_turns=3, compact=False)
     await talk(stage, 6)

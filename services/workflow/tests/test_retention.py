@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
-from support.workflow_stage import CONFIG, rows_of
+from support.workflow_stage import ALICE, CONFIG, Gate, rows_of
 
+from signalbox.contracts.query import QueryRequest
+from signalbox.workflow.errors import TurnCancelled
 from signalbox.workflow.keeping import retention
 from signalbox.workflow.keeping.days import RetentionDays
+from signalbox.workflow.keeping.listing import SessionFilter, SessionLists
 from signalbox.workflow.timers import firing
 
 DAY = 86_400_000
@@ -59,6 +62,29 @@ async def test_a_session_is_deleted_when_its_time_after_the_last_message_is_over
     assert asked.until - asked.since < 1.1 * DAY
     reply = await stage.ask("are you open?", "old")
     assert reply.greeting == "Hello!"
+
+
+async def test_a_first_message_that_was_cancelled_makes_no_session_to_see_and_is_deleted_in_time(
+    stage, clock
+):
+    stage.releases.publish(keeping_for(1))
+    gate = Gate()
+    stage.flows.answers = [gate]
+    asked = QueryRequest(message="where is order 1?", session_id="s1")
+    started = await stage.queries.stream(ALICE, asked, None)
+    await asyncio.wait_for(gate.reached.wait(), 5)
+    await stage.views.cancel(ALICE, started.turn_id, None)
+    with pytest.raises(TurnCancelled):
+        await started.task
+    assert [row["status"] for row in await stage.turns()] == ["cancelled"]
+    everything = SessionFilter()
+    assert (await SessionLists(stage.kept).page(ALICE, everything, None, 10)).sessions == []
+    assert await stage.store.count("acme", 0) == 0
+    clock(1.1)
+    assert await stage.retention.delete_due() == 1
+    assert await stage.turns() == []
+    await stage.ask("are you open?")
+    assert await stage.store.count("acme", 0) == 1
 
 
 async def test_each_message_keeps_a_session_longer_and_a_timer_does_not(stage, clock):

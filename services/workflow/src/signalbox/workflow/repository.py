@@ -110,7 +110,7 @@ _FEEDBACK = Statement(
 )
 _COUNT = Statement(
     "SELECT count(*) AS sessions FROM workflow_sessions"
-    " WHERE tenant = :in_tenant AND expires_at > :now AND status <> 'deleted'"
+    " WHERE tenant = :in_tenant AND expires_at > :now AND status <> 'deleted' AND message_count > 0"
 )
 
 _THIS_KEY = "tenant = :in_tenant AND subject = :in_subject AND route = :in_route AND key = :in_key"

@@ -234,8 +234,10 @@ SUMMARIES = Table(
     Column("through_seq", BigInteger, nullable=False),
     Column("text", Text, nullable=False),
     Column("made_at", BigInteger, nullable=False),
+    Column("cost_pico", BigInteger, nullable=False, server_default="0"),
 )
-"""What models are told of a session's turns up to ``through_seq``, instead of the turns themselves."""
+"""What models are told of a session's turns up to ``through_seq``, instead of the turns themselves; and what those
+cost in the epoch that were made after a turn, which its session's state does not know of."""
 
 ERASURES = Table(
     "workflow_erasures",

@@ -278,6 +278,10 @@ class TurnRunner:
             created_at=now,
             updated_at=now,
             expires_at=now + ttl_ms,
+            # Said now, for the row of a first message that is cancelled: nothing else of it would be over some day.
+            keep_until=self._retention.keep_until(
+                principal.tenant, snapshot.config.policies.retention.days, now
+            ),
         )
         session = before
         if before.status == "deleted":

@@ -40,6 +40,10 @@ class Spending(Protocol):
         """What the user's turns since a moment (epoch ms) cost, in 10^-12 currency units."""
         ...
 
+    async def of_summaries(self, session: Session) -> int:
+        """What the summaries of the session's epoch cost that were made after a turn's reply, in the same units."""
+        ...
+
 
 class Caps:
     """Checks a turn against its workflow's caps."""
@@ -82,8 +86,10 @@ class Caps:
         return next((code for code, window in windows.items() if window is full), None)
 
     async def _spent(self, costs: LlmLimits, session: Session, context: CallContext) -> str | None:
-        if _reached(max(session.state.spent.values(), default=0), costs.cost_per_session):
-            return "session_cost_capped"
+        if costs.cost_per_session is not None:
+            spent = max(session.state.spent.values(), default=0)
+            if _reached(spent + await self._spending.of_summaries(session), costs.cost_per_session):
+                return "session_cost_capped"
         if costs.cost_per_user_per_day is None or context.user_id is None:
             return None
         today = datetime.fromtimestamp(context.now_ms / 1000, ZoneInfo(context.timezone))

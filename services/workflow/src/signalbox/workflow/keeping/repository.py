@@ -44,7 +44,7 @@ def _page(of_user: str) -> Statement:
         f"SELECT {listed(_SESSION, 'page')}, CASE WHEN CAST(:like AS text) IS NULL THEN 1"
         f" WHEN {_HAS_TEXT} THEN 1 ELSE 0 END AS hit FROM ("
         f"SELECT {listed(_SESSION)} FROM workflow_sessions"
-        f" WHERE tenant = :in_tenant{of_user} AND status <> 'deleted'"
+        f" WHERE tenant = :in_tenant{of_user} AND status <> 'deleted' AND message_count > 0"
         " AND (CAST(:in_workflow AS text) IS NULL OR workflow_id = :in_workflow)"
         f" AND (CAST(:all_workflows AS bigint) = 1 OR {any_of('workflow_id', 'workflows')})"
         " AND (CAST(:in_status AS text) IS NULL OR status = :in_status)"

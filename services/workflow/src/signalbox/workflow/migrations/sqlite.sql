@@ -124,7 +124,7 @@ CREATE TABLE workflow_summaries (
     epoch BIGINT NOT NULL,
     through_seq BIGINT NOT NULL,
     text TEXT NOT NULL,
-    made_at BIGINT NOT NULL,
+    made_at BIGINT NOT NULL, cost_pico BIGINT DEFAULT '0' NOT NULL,
     PRIMARY KEY (tenant, session_id)
 );
 CREATE TABLE workflow_erasures (

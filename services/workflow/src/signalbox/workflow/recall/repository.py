@@ -28,13 +28,15 @@ _RECALL = Statement(
 )
 # The session's row is held, so that none is stored of a session that is deleted at the same time.
 _KEEP = Statement(
-    "INSERT INTO workflow_summaries (tenant, session_id, epoch, through_seq, text, made_at)"
+    "INSERT INTO workflow_summaries (tenant, session_id, epoch, through_seq, text, made_at, cost_pico)"
     " SELECT tenant, session_id, epoch, CAST(:through_seq AS bigint), CAST(:text AS text),"
-    " CAST(:made_at AS bigint) FROM workflow_sessions"
+    " CAST(:made_at AS bigint), CAST(:cost_pico AS bigint) FROM workflow_sessions"
     " WHERE tenant = :tenant AND session_id = :session_id AND epoch = :epoch AND status <> 'deleted'"
     " /*postgresql FOR SHARE*/"
     " ON CONFLICT (tenant, session_id) DO UPDATE SET epoch = excluded.epoch,"
-    " through_seq = excluded.through_seq, text = excluded.text, made_at = excluded.made_at"
+    " through_seq = excluded.through_seq, text = excluded.text, made_at = excluded.made_at,"
+    " cost_pico = excluded.cost_pico + CASE WHEN workflow_summaries.epoch = excluded.epoch"
+    " THEN workflow_summaries.cost_pico ELSE 0 END"
     " WHERE workflow_summaries.epoch < excluded.epoch OR (workflow_summaries.epoch = excluded.epoch"
     " AND workflow_summaries.through_seq < excluded.through_seq)"
 )
@@ -73,9 +75,13 @@ class SqlSummaryStore:
 
     async def keep(self, summary: Summary, turn_id: str | None, usage: UsageData | None) -> None:
         """See ``SummaryStore.keep``."""
-        writes = [Write(_KEEP, asdict(summary))]
+        cost = 0
+        charge = []
         if turn_id is not None and usage is not None:
-            writes.append(Write(_CHARGE, _charged(summary.tenant, turn_id, usage)))
+            charged = _charged(summary.tenant, turn_id, usage)
+            cost = charged["cost"] or 0
+            charge.append(Write(_CHARGE, charged))
+        writes = [Write(_KEEP, {**asdict(summary), "cost_pico": cost}), *charge]
         await self._database.write(*writes)
 
 

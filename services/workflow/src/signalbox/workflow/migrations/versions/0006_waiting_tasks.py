@@ -1,4 +1,4 @@
-"""Tasks of a key that are not ended, to be counted."""
+"""Tasks of a key that are not ended, to be counted; and what summaries cost that were made after a turn."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,9 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column(
+        "workflow_summaries", sa.Column("cost_pico", sa.BigInteger(), nullable=False, server_default="0")
+    )
     op.create_index(
         "workflow_tasks_waiting",
         "workflow_tasks",
@@ -22,3 +25,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_index("workflow_tasks_waiting", "workflow_tasks")
+    op.drop_column("workflow_summaries", "cost_pico")
