@@ -59,6 +59,7 @@ CONFIG: dict[str, Any] = {
             },
         },
         {"id": "count", "python": "count_words", "cache_seconds": 60},
+        {"id": "note", "python": "note", "effect": "write"},
         {"id": "explode", "python": "explode"},
         {"id": "slow", "python": "slow", "timeout_ms": 20},
         {"id": "absent", "python": "absent"},
@@ -117,6 +118,10 @@ def explode(arguments: Any, context: CallContext) -> Any:
     raise RuntimeError(PLANTED)
 
 
+async def note(arguments: Any, context: CallContext, *, idempotency_key: str) -> Any:
+    return {"under": idempotency_key}
+
+
 async def slow(arguments: Any, context: CallContext) -> Any:
     await asyncio.Event().wait()
 
@@ -125,7 +130,7 @@ class Bench:
     """The service with its fakes."""
 
     def __init__(self, **overrides: str) -> None:
-        functions = {"count_words": count_words, "explode": explode, "slow": slow}
+        functions = {"count_words": count_words, "explode": explode, "slow": slow, "note": note}
         self.outbound = FakeOutbound()
         self.spans = InMemorySpanExporter()
         tracing = TracerProvider()
@@ -299,6 +304,7 @@ async def test_calls_are_counted_by_effect_and_outcome(bench):
 async def test_python_tools(bench):
     assert (await bench.call("count", text="one two")).output == {"words": 2, "tenant": "acme"}
     assert (await bench.call("count", tenant="other", text="one two")).output["tenant"] == "other"
+    assert (await bench.call("note")).output == {"under": "turn_1/2"}
     assert (await bench.call("slow")).error.code == "timeout"
     assert (await bench.call("absent")).error.code == "refused"
 

@@ -18,8 +18,12 @@ TOOLS_GROUP = "signalbox.tools"
 SKILLS_GROUP = "signalbox.functions"
 _LOG = logging.getLogger(__name__)
 
-RegisteredFunction = Callable[[Mapping[str, Any], CallContext], Any | Awaitable[Any]]
-"""Arguments and the turn's context to JSON data. One that is not a coroutine function runs in a thread."""
+RegisteredFunction = Callable[..., Any | Awaitable[Any]]
+"""Arguments and the turn's context (``CallContext``) to JSON data.
+
+One that is not a coroutine function runs in a thread. One with a parameter ``idempotency_key`` is given the key of the call, the same when a call is repeated.
+"""
+_KEY_PARAMETER = "idempotency_key"
 
 
 def installed_functions(group: str) -> dict[str, RegisteredFunction]:
@@ -43,8 +47,9 @@ class FunctionCall:
         self._timeout_s = timeout_s
         self._max_bytes = max_bytes
         self._write = write
+        self._takes_key = _takes_key(function)
 
-    async def execute(self, arguments: Mapping[str, Any], context: CallContext) -> Any:
+    async def execute(self, arguments: Mapping[str, Any], context: CallContext, idempotency_key: str) -> Any:
         """What the function returns, as JSON data.
 
         Raises:
@@ -52,7 +57,7 @@ class FunctionCall:
         """
         try:
             async with asyncio.timeout(min(self._timeout_s, current_deadline().check("a function"))):
-                output = await self._run(arguments, context)
+                output = await self._run(arguments, context, idempotency_key)
         except DeadlineExceeded as error:
             raise CallFailed("timeout", error.detail) from error
         except TimeoutError as error:
@@ -66,10 +71,11 @@ class FunctionCall:
             raise CallFailed("upstream_error", f"The function raised {type(error).__name__}.") from error
         return self._as_data(output)
 
-    async def _run(self, arguments: Mapping[str, Any], context: CallContext) -> Any:
+    async def _run(self, arguments: Mapping[str, Any], context: CallContext, idempotency_key: str) -> Any:
+        more = {_KEY_PARAMETER: idempotency_key} if self._takes_key else {}
         if inspect.iscoroutinefunction(self._function):
-            return await self._function(arguments, context)
-        output = await asyncio.to_thread(self._function, arguments, context)
+            return await self._function(arguments, context, **more)
+        output = await asyncio.to_thread(self._function, arguments, context, **more)
         return await output if inspect.isawaitable(output) else output
 
     def _as_data(self, output: Any) -> Any:
@@ -82,3 +88,10 @@ class FunctionCall:
         if len(content) > self._max_bytes:
             raise CallFailed("too_large", f"The function returned more than {self._max_bytes} bytes.")
         return orjson.loads(content)
+
+
+def _takes_key(function: RegisteredFunction) -> bool:
+    try:
+        return _KEY_PARAMETER in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # written in C, without a signature
+        return False

@@ -47,7 +47,7 @@ async def _call(
     if isinstance(source, str):
         raise CallFailed("refused", source)
     if isinstance(source, FunctionCall):
-        return await source.execute(request.arguments, request.context)
+        return await source.execute(request.arguments, request.context, f"{request.run_id}/1")
     rendered = source.render(book.values(request))
     result = await http.execute(
         source, rendered, tenant=request.context.tenant, idempotency_key=f"{request.run_id}/1"

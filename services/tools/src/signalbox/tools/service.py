@@ -93,7 +93,8 @@ class ToolCalls:
             if found:
                 return ToolCallReply(ok=True, output=output, took_ms=0.0, attempts=0)
         if isinstance(source, FunctionCall):
-            output, attempts = await source.execute(values["arguments"], request.context), 1
+            given = values["arguments"]
+            output, attempts = await source.execute(given, request.context, request.idempotency_key), 1
         else:
             assert rendered is not None  # noqa: S101 - an HTTP call was rendered above
             result = await self._http.execute(
