@@ -21,7 +21,8 @@ _LOG = logging.getLogger(__name__)
 RegisteredFunction = Callable[..., Any | Awaitable[Any]]
 """Arguments and the turn's context (``CallContext``) to JSON data.
 
-One that is not a coroutine function runs in a thread. One with a parameter ``idempotency_key`` is given the key of the call, the same when a call is repeated.
+One that is not a coroutine function runs in a thread. One with a parameter ``idempotency_key`` is given the key of the
+call, the same when a call is repeated.
 """
 _KEY_PARAMETER = "idempotency_key"
 
