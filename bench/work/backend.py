@@ -1,8 +1,7 @@
 """A backend and a model that take a known time: any request is answered after so many milliseconds, in raw asyncio.
 
-``python bench/work/backend.py PORT MS``. A chat completion is answered by the tool results that it carries: none yet,
-a call of both tools (or of the first, for ``one at a time``), some, the next one, both, a sentence. Nothing is parsed
-but the request's head and what its body contains, so that the time is the one asked for and little else.
+``python bench/work/backend.py PORT MS MODEL_MS``. A chat completion is answered by the tool results that it carries:
+none yet, a call of both tools (or of the first, for ``one at a time``), some, the next one, both, a sentence.
 """
 
 import asyncio
@@ -70,20 +69,22 @@ def answer_to(head: bytes, body: bytes) -> bytes:
         return _response(completion)
     stream = _chunks(completion)
     return (
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(stream) + stream
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: %d\r\n\r\n" % len(stream)
+        + stream
     )
 
 
 class Timed(asyncio.Protocol):
     """One connection, whose requests are answered one after the other."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, model_seconds: float) -> None:
         self._seconds = seconds
+        self._model_seconds = model_seconds
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - a TCP server makes no other
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -98,16 +99,21 @@ class Timed(asyncio.Protocol):
             if len(rest) < length:
                 return
             self._rest = rest[length:]
-            seconds = 0.0 if b"/models" in head else self._seconds
             answer = answer_to(head, rest[:length])
-            asyncio.get_running_loop().call_later(seconds, self._transport.write, answer)
+            asyncio.get_running_loop().call_later(self._time_of(head), self._transport.write, answer)
+
+    def _time_of(self, head: bytes) -> float:
+        if b"/chat/completions" in head:
+            return self._model_seconds
+        return 0.0 if b"/models" in head else self._seconds
 
 
-async def main(port: int, ms: float) -> None:
+async def main(port: int, ms: float, model_ms: float) -> None:
     """Serve until killed."""
-    server = await asyncio.get_running_loop().create_server(lambda: Timed(ms / 1000), "127.0.0.1", port)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Timed(ms / 1000, model_ms / 1000), "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])))

@@ -1,6 +1,7 @@
 """``make bench-work``: what a tool call and a two-tool agent turn cost over what they wait for.
 
-Services shape, one caller, a backend and a model that each take ``--ms`` (5). A tool call through Tools is measured
+Services shape, one caller, a backend that takes ``--ms`` (5) and a model that takes ``--model-ms`` (100; no model
+answers sooner, and ``--model-ms 5`` shows what the services themselves take). A tool call through Tools is measured
 beside the same request to the backend itself, and an agent's turn (query, skill, model, tools, model) beside the sum
 of the model and tool calls that it makes, measured directly; all in turn in one loop, so that a slow moment of the
 machine slows both. Ratios of medians; the target of each is 1.3 at most.
@@ -32,11 +33,11 @@ TARGET = 1.3
 _WARM_UP = 30
 
 
-def timed_backend(port: int, ms: float, directory: Path) -> ManagedProcess:
+def timed_backend(port: int, ms: float, model_ms: float, directory: Path) -> ManagedProcess:
     """The backend and model as a process."""
     return ManagedProcess(
         "timed-backend",
-        [sys.executable, str(HERE / "backend.py"), str(port), str(ms)],
+        [sys.executable, str(HERE / "backend.py"), str(port), str(ms), str(model_ms)],
         log=directory / "backend.log",
         ready=answers_http(f"http://127.0.0.1:{port}/v1/models"),
     )
@@ -112,7 +113,7 @@ def medians(calls: dict[str, Callable[[], None]], times: int) -> dict[str, float
     return {name: median(values) for name, values in taken.items()}
 
 
-def measure(directory: Path, ms: float, times: int) -> dict[str, float]:
+def measure(directory: Path, ms: float, model_ms: float, times: int) -> dict[str, float]:
     """All medians of one run, in milliseconds."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -123,7 +124,7 @@ def measure(directory: Path, ms: float, times: int) -> dict[str, float]:
         "SIGNALBOX_OUTBOUND_ALLOW": json.dumps([f"127.0.0.1:{port}"]),
         "SIGNALBOX_LOG_LEVEL": "warning",
     }
-    process = timed_backend(port, ms, directory)
+    process = timed_backend(port, ms, model_ms, directory)
     process.start()
     try:
         with ServicesStack(directory / "stack", env=environment) as stack:
@@ -164,14 +165,22 @@ def report(found: dict[str, float]) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description="What a tool call and an agent's turn cost over what they wait for.")
-    parser.add_argument("--ms", type=float, default=5.0, help="of the backend and of the model (default %(default)s)")
+    parser = argparse.ArgumentParser(
+        description="What a tool call and an agent's turn cost over what they wait for."
+    )
+    parser.add_argument("--ms", type=float, default=5.0, help="of the backend (default %(default)s)")
+    parser.add_argument("--model-ms", type=float, default=100.0, help="of the model (default %(default)s)")
     parser.add_argument("--times", type=int, default=200, help="calls of each kind (default %(default)s)")
     given = parser.parse_args()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    print(f"{given.times} calls of each kind, backend and model of {given.ms:g} ms, at {commit.stdout.strip()}")
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    print(
+        f"{given.times} calls of each kind, backend of {given.ms:g} ms, model of {given.model_ms:g} ms, "
+        f"at {commit.stdout.strip()}"
+    )
     with tempfile.TemporaryDirectory() as directory:
-        report(measure(Path(directory), given.ms, given.times))
+        report(measure(Path(directory), given.ms, given.model_ms, given.times))
 
 
 if __name__ == "__main__":
