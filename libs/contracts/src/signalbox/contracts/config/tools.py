@@ -1,11 +1,14 @@
 """Tools and knowledge: what a flow or a model can call."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from signalbox.contracts.base import ConfigModel, Identifier, JsonSchema
 from signalbox.contracts.config.http import Auth, CircuitBreaker, HttpRequest, ResponseMapping, Retry
+
+
+Pin = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class McpSource(ConfigModel):
@@ -13,8 +16,21 @@ class McpSource(ConfigModel):
 
     url: str
     tool: str
-    pin: str | None = None
-    """SHA-256 over the tool's name, description and schema as they were approved."""
+    pin: Pin | None = None
+    """SHA-256 over the tool's name, description and schema as they were approved. When the server describes it
+    otherwise, calls are refused until a publisher approves the difference; none is not checked."""
+
+
+class OpenApiOrigin(ConfigModel):
+    """Which operation of which OpenAPI document a tool was imported from."""
+
+    document: str = Field(default="", max_length=4000)
+    """URL of the document. Tools reads it now and then, and refuses calls of an operation that has changed; one that
+    was imported from a file is compared by `signalbox tools changes` only."""
+    operation: str = Field(min_length=1, max_length=2000)
+    """Method and path, such as ``GET /pets/{petId}``."""
+    pin: Pin
+    """SHA-256 over the operation's name, description, parameters and body as they were approved."""
 
 
 class StatusCheck(ConfigModel):
@@ -43,6 +59,8 @@ class Tool(ConfigModel):
     mcp: McpSource | None = None
     python: str | None = None
     """Name under the entry point group ``signalbox.tools``."""
+    openapi: OpenApiOrigin | None = None
+    """Where an imported tool comes from, and what of it was approved."""
     auth: Auth | None = None
     timeout_ms: int = Field(default=10_000, ge=1, le=300_000)
     retry: Retry = Retry()
