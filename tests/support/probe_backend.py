@@ -50,9 +50,10 @@ class ProbeBackend:
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
-                self.wfile.write(data)
+                if self.command != "HEAD":
+                    self.wfile.write(data)
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer  # noqa: N815 - http.server names them
+            do_HEAD = do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _answer  # noqa: N815 - http.server names them
 
             def log_message(self, *_words: Any) -> None:
                 pass
@@ -71,6 +72,11 @@ class ProbeBackend:
     def url(self) -> str:
         """Base URL without a slash at its end."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def last(self) -> Received:
+        """The request that came last."""
+        with self._state.lock:
+            return self._state.requests[-1]
 
     def received(self, path: str) -> list[Received]:
         """Requests of this path so far, oldest first."""

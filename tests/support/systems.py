@@ -33,6 +33,7 @@ OTHER_KEY_VARIABLE = "SIGNALBOX_TEST_OTHER_KEY"
 OPERATOR_SCOPES = (
     "query",
     "act_for_users",
+    "tools",
     "sessions:read",
     "sessions:delete",
     "llm",

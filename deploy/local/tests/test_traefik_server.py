@@ -95,7 +95,7 @@ class Backend:
 @pytest.fixture(scope="module")
 def edge() -> Iterator[httpx.Client]:
     with ExitStack() as stack:
-        names = {"workflow": 2, "llm_gateway": 1, "admin": 1}
+        names = {"workflow": 2, "llm_gateway": 1, "tools": 1, "admin": 1}
         services = {
             name: [stack.enter_context(Backend(f"{name}-{i}")).url for i in range(count)]
             for name, count in names.items()
@@ -113,6 +113,7 @@ def edge() -> Iterator[httpx.Client]:
         ("/api/v1/session/s1", "workflow"),
         ("/v1/chat/completions", "workflow"),
         ("/llm/v1/chat/completions", "llm_gateway"),
+        ("/mcp/shop", "tools"),
         ("/admin/api/v1/releases", "admin"),
         ("/console", "admin"),
         ("/console/assets/a.js", "admin"),
@@ -136,6 +137,7 @@ def test_public_paths_reach_their_service_unchanged(edge: httpx.Client, path: st
         "/v1x",
         "/consoles",
         "/llmx",
+        "/mcpx",
     ],
 )
 def test_nothing_else_is_routed(edge: httpx.Client, path: str) -> None:

@@ -118,7 +118,7 @@ async def test_a_poll_ends_when_its_time_is_up(admin):
 
 async def test_only_the_services_that_verify_keys_get_them(admin):
     await admin.http.post(f"{API}/keys", json={"name": "k"})
-    for service, number in (("workflow", 1), ("llm_gateway", 1), ("flows", 0), ("skills", 0), ("tools", 0)):
+    for service, number in (("workflow", 1), ("llm_gateway", 1), ("flows", 0), ("skills", 0), ("tools", 1)):
         reply = await admin.client.changes(request(service=service))
         assert len(reply.keys) == number
 

@@ -18,6 +18,8 @@ from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.tools.importing.origins import OpenApiOrigins
+from signalbox.tools.mcp.servers import McpServers
 from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.registry import Registry
 from signalbox.tools.result_cache import ResultCache
@@ -137,13 +139,16 @@ class Bench:
         tracing.add_span_processor(SimpleSpanProcessor(self.spans))
         self.cache = MemoryCache()
         self.metrics = Metrics("tools")
+        http = HttpCallExecutor(self.outbound, FakeSecrets())
         self.calls = ToolCalls(
             FakeRegistries(Registry(WorkflowConfig.model_validate(CONFIG), overrides, functions)),
-            HttpCallExecutor(self.outbound, FakeSecrets()),
+            http,
             ResultCache(self.cache.values),
             WriteGate(self.cache.leases),
             tracing.get_tracer("test"),
             ToolMetrics(self.metrics),
+            McpServers(http, check_seconds=300),
+            OpenApiOrigins(self.outbound, check_seconds=300),
         )
 
     async def call(
@@ -311,7 +316,7 @@ async def test_python_tools(bench):
 
 async def test_what_cannot_be_carried_out_says_so_and_spares_the_others(bench):
     remote = await bench.call("remote")
-    assert (remote.error.code, "not available in this release" in remote.error.detail) == ("refused", True)
+    assert (remote.error.code, "not one of an MCP server" in remote.error.detail) == ("bad_response", True)
     assert (await bench.call("broken")).error.code == "refused"
     assert (await bench.call("pay", amount=1)).ok
 

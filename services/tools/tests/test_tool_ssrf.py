@@ -22,6 +22,8 @@ from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.tools.importing.origins import OpenApiOrigins
+from signalbox.tools.mcp.servers import McpServers
 from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.registry import Registry
 from signalbox.tools.result_cache import ResultCache
@@ -175,13 +177,16 @@ def config(url: str) -> WorkflowConfig:
 async def call(made: WorkflowConfig, tool: str, secrets: Any = None) -> ToolCallReply:
     cache = MemoryCache()
     outbound = GuardedOutbound(AllowList.parse([]), resolve=attackers_dns)
+    http = HttpCallExecutor(outbound, secrets or NoSecrets())
     calls = ToolCalls(
         OneRegistry(Registry(made, {}, {})),
-        HttpCallExecutor(outbound, secrets or NoSecrets()),
+        http,
         ResultCache(cache.values),
         WriteGate(cache.leases),
         NoOpTracer(),
         ToolMetrics(Metrics("tools")),
+        McpServers(http, check_seconds=300),
+        OpenApiOrigins(outbound, check_seconds=300),
     )
     context = CallContext(
         tenant="acme", subject="key:1", workflow_id="shop", config_hash="a" * 64, session_id="s",

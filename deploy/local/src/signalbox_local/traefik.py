@@ -13,7 +13,7 @@ from signalbox_local.ports import HOST, free_port, require_free
 from signalbox_local.processes import ManagedProcess
 from signalbox_local.readiness import fetch
 
-ROUTED_SERVICES = ("workflow", "llm_gateway", "admin")
+ROUTED_SERVICES = ("workflow", "llm_gateway", "tools", "admin")
 CONFIG_DIRECTORY = Path(__file__).resolve().parents[3] / "traefik"
 _NO_ROUTE = "404 page not found\n"
 
@@ -144,7 +144,12 @@ class TraefikServer:
 
     def _routes_loaded(self) -> bool:
         # Traefik opens its port before it has read the routes, and answers with a 404 of its own meanwhile.
-        probes = {"workflow": "/api/v1/health", "llm_gateway": "/llm/v1/models", "admin": "/console"}
+        probes = {
+            "workflow": "/api/v1/health",
+            "llm_gateway": "/llm/v1/models",
+            "tools": "/mcp/x",
+            "admin": "/console",
+        }
         name = next(iter(self._services), None)
         answer = fetch(self.url + (probes[name] if name else "/"))
         return answer is not None and (name is None or answer[1] != _NO_ROUTE)

@@ -21,6 +21,8 @@ class Scope(StrEnum):
     """Read every session of the tenant."""
     SESSIONS_DELETE = "sessions:delete"
     """Delete every session of the tenant, and erase users."""
+    TOOLS = "tools"
+    """Call the tools of workflows directly, as an MCP client does."""
     LLM = "llm"
     """Call models through the gateway."""
     CONFIG_READ = "config:read"

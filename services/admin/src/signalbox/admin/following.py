@@ -12,7 +12,7 @@ from signalbox.common.errors import SignalboxError
 from signalbox.common.ids import now_ms
 from signalbox.contracts.admin import ChangesReply, ChangesRequest, ServiceName, SnapshotRef
 
-_VERIFY_KEYS: frozenset[ServiceName] = frozenset({"workflow", "llm_gateway"})
+_VERIFY_KEYS: frozenset[ServiceName] = frozenset({"workflow", "llm_gateway", "tools"})
 
 
 class Following:

@@ -36,6 +36,7 @@ _PREFIXES: tuple[tuple[str, ServiceName], ...] = (
     ("/api/v1", "workflow"),
     ("/v1", "workflow"),
     ("/llm", "llm_gateway"),
+    ("/mcp", "tools"),
     ("/admin/api/v1", "admin"),
     ("/console", "admin"),
 )

@@ -15,6 +15,10 @@ from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.tools.endpoints import router
+from signalbox.tools.importing.origins import OpenApiOrigins
+from signalbox.tools.mcp.endpoints import router as mcp_router
+from signalbox.tools.mcp.servers import McpServers
+from signalbox.tools.mcp.serving import McpService
 from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.ports import Registries
 from signalbox.tools.registry import Registry
@@ -23,15 +27,23 @@ from signalbox.tools.service import ToolCalls
 from signalbox.tools.settings import ToolsSettings
 
 
-def wire(platform: Platform, registries: Registries, metrics: ToolMetrics) -> ToolCalls:
-    """What calls tools, over the process's transport, secrets and cache."""
+def wire(
+    platform: Platform, registries: Registries, metrics: ToolMetrics, check_seconds: float = 300.0
+) -> ToolCalls:
+    """What calls tools, over the process's transport, secrets and cache.
+
+    ``check_seconds`` is how often imported tools are compared with their source.
+    """
+    http = HttpCallExecutor(platform.outbound, platform.secrets, circuits=Circuits(opened=metrics.opened))
     return ToolCalls(
         registries,
-        HttpCallExecutor(platform.outbound, platform.secrets, circuits=Circuits(opened=metrics.opened)),
+        http,
         ResultCache(platform.cache.values),
         WriteGate(platform.cache.leases),
         platform.tracing.tracer("tools"),
         metrics,
+        McpServers(http, check_seconds=check_seconds),
+        OpenApiOrigins(platform.outbound, check_seconds=check_seconds),
     )
 
 
@@ -58,6 +70,7 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
             if own:
                 await stack.enter_async_context(platform)
             await stack.enter_async_context(follower)
+            stack.push_async_callback(calls.aclose)
             yield
 
     app = create_service_app(
@@ -67,11 +80,14 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
             settings=settings,
             tracing=platform.tracing,
             authenticator=authenticator,
-            routers=[router],
+            routers=[router, mcp_router],
             lifespan=lifespan,
             ready_checks={"config": follower.feed.check},
             metrics=metrics,
         )
     )
-    app.state.tool_calls = wire(platform, follower.snapshots, ToolMetrics(metrics))
+    calls = wire(platform, follower.snapshots, ToolMetrics(metrics), settings.import_check_seconds)
+    app.state.tool_calls = calls
+    app.state.config_feed = follower.feed
+    app.state.mcp_service = McpService(follower.snapshots, calls)
     return app

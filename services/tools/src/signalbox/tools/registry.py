@@ -17,6 +17,7 @@ from signalbox.common.tool_calls import visible_parameters
 from signalbox.contracts.config import Tool
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.workflow_config import WorkflowConfig
+from signalbox.tools.mcp.calls import McpCall
 
 _MAX_NAMED = 5
 
@@ -27,7 +28,7 @@ class CompiledTool:
 
     tool: Tool
     validator: Validator
-    source: HttpCall | FunctionCall | str
+    source: HttpCall | FunctionCall | McpCall | str
 
     @property
     def is_write(self) -> bool:
@@ -47,6 +48,7 @@ class Registry:
         overrides: Mapping[str, str],
         functions: Mapping[str, RegisteredFunction],
     ) -> None:
+        self.config = config
         self._templates = Templates()
         self._variables = effective_variables(config.variables, overrides)
         self._functions = functions
@@ -109,7 +111,7 @@ class Registry:
             return CompiledTool(tool, compile_schema({}), reason)
         return CompiledTool(tool, validator, self._source(tool))
 
-    def _source(self, tool: Tool) -> HttpCall | FunctionCall | str:
+    def _source(self, tool: Tool) -> HttpCall | FunctionCall | McpCall | str:
         write = tool.effect == "write"
         if tool.request is not None:
             try:
@@ -135,4 +137,7 @@ class Registry:
             return FunctionCall(
                 function, timeout_s=tool.timeout_ms / 1000, max_bytes=tool.response.max_bytes, write=write
             )
-        return f"Tool '{tool.id}' is on an MCP server, and calling those is not available in this release."
+        try:
+            return McpCall(tool, self._templates, self._variables)
+        except SignalboxError as error:
+            return f"The MCP server of tool '{tool.id}' cannot be used: {error.detail}"

@@ -11,9 +11,12 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 
 from signalbox.common.functions import FunctionCall
-from signalbox.common.http_calls import CallFailed, HttpCall, RenderedRequest
+from signalbox.common.http_calls import CallFailed, CallResult, HttpCall, RenderedRequest
 from signalbox.common.write_gate import TurnStopped, WriteGate
 from signalbox.contracts.work import ToolCallReply, ToolCallRequest
+from signalbox.tools.importing.origins import OpenApiOrigins
+from signalbox.tools.mcp.calls import McpCall
+from signalbox.tools.mcp.servers import McpServers
 from signalbox.tools.metrics import ToolMetrics
 from signalbox.tools.ports import HttpCalls, Registries
 from signalbox.tools.registry import CompiledTool
@@ -31,6 +34,8 @@ class ToolCalls:
         gate: WriteGate,
         tracer: trace.Tracer,
         metrics: ToolMetrics,
+        mcp: McpServers,
+        origins: OpenApiOrigins,
     ) -> None:
         self._registries = registries
         self._http = http
@@ -38,6 +43,8 @@ class ToolCalls:
         self._gate = gate
         self._tracer = tracer
         self._metrics = metrics
+        self._mcp = mcp
+        self._origins = origins
 
     async def call(self, request: ToolCallRequest) -> ToolCallReply:
         """Call one tool. Its failure is part of the reply.
@@ -68,6 +75,10 @@ class ToolCalls:
             self._metrics.called(registry.effect(request.tool), _outcome(reply), seconds)
         return reply
 
+    async def aclose(self) -> None:
+        """Stop what goes on in the background."""
+        await self._origins.aclose()
+
     async def _write(
         self, tool: CompiledTool, values: Mapping[str, Any], request: ToolCallRequest
     ) -> ToolCallReply:
@@ -83,7 +94,7 @@ class ToolCalls:
         source = tool.source
         if isinstance(source, str):
             raise CallFailed("refused", source)
-        rendered = source.render(values) if isinstance(source, HttpCall) else None
+        rendered = None if isinstance(source, FunctionCall) else source.render(values)
         if request.dry_run:
             return ToolCallReply(ok=True, took_ms=0.0, attempts=0, request=_preview(source, rendered, values))
         cached_for = 0 if tool.is_write else tool.tool.cache_seconds
@@ -92,18 +103,31 @@ class ToolCalls:
             found, output = await self._results.find(request.context, request.tool, fingerprint)
             if found:
                 return ToolCallReply(ok=True, output=output, took_ms=0.0, attempts=0)
-        if isinstance(source, FunctionCall):
+        if rendered is None:
+            assert isinstance(source, FunctionCall)  # noqa: S101 - anything else was rendered above
             given = values["arguments"]
             output, attempts = await source.execute(given, request.context, request.idempotency_key), 1
         else:
-            assert rendered is not None  # noqa: S101 - an HTTP call was rendered above
-            result = await self._http.execute(
-                source, rendered, tenant=request.context.tenant, idempotency_key=request.idempotency_key
-            )
+            assert not isinstance(source, FunctionCall)  # noqa: S101 - see above
+            result = await self._send(source, rendered, tool, request)
             output, attempts = result.output, result.attempts
         if cached_for:
             await self._results.keep(request.context, request.tool, fingerprint, output, cached_for)
         return ToolCallReply(ok=True, output=output, took_ms=0.0, attempts=attempts)
+
+    async def _send(
+        self,
+        source: HttpCall | McpCall,
+        rendered: RenderedRequest,
+        tool: CompiledTool,
+        request: ToolCallRequest,
+    ) -> CallResult:
+        tenant, key = request.context.tenant, request.idempotency_key
+        if isinstance(source, McpCall):
+            return await self._mcp.call(source, rendered, tenant=tenant, idempotency_key=key)
+        if tool.tool.openapi is not None:
+            await self._origins.check(tool.tool.openapi)
+        return await self._http.execute(source, rendered, tenant=tenant, idempotency_key=key)
 
 
 async def _to_its_end(write: Coroutine[Any, Any, ToolCallReply]) -> ToolCallReply:
@@ -123,9 +147,9 @@ def _outcome(reply: ToolCallReply) -> str:
 
 
 def _preview(
-    source: HttpCall | FunctionCall, rendered: RenderedRequest | None, values: Mapping[str, Any]
+    source: HttpCall | FunctionCall | McpCall, rendered: RenderedRequest | None, values: Mapping[str, Any]
 ) -> dict[str, Any]:
-    if isinstance(source, HttpCall) and rendered is not None:
+    if not isinstance(source, FunctionCall) and rendered is not None:
         return source.preview(rendered)
     return {"method": "CALL", "url": "python", "headers": {}, "body": values["arguments"]}
 

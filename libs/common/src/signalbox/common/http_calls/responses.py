@@ -48,13 +48,20 @@ class CompiledMapping:
             if response.status == 404 and self._not_found_is_empty:
                 return None
             raise _status_failure(response, text, write=write)
-        body = _parsed_body(text, response.headers.get("content-type", ""))
+        return self.value(_parsed_body(text, response.headers.get("content-type", "")), response.status)
+
+    def value(self, body: Any, status: int | None = None) -> Any:
+        """What is kept of a body.
+
+        Raises:
+            CallFailed: it reports an error, or does not fit the mapping.
+        """
         if self._error_when is not None and _is_true(_search(self._error_when, body)):
             reason = _excerpt(body)
             raise CallFailed(
                 "upstream_error",
                 f"The answer reports an error{': ' + reason if reason else '.'}",
-                http_status=response.status,
+                http_status=status,
             )
         return body if self._select is None else _search(self._select, body)
 

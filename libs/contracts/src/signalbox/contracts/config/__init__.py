@@ -45,7 +45,7 @@ from signalbox.contracts.config.policies import (
     Thresholds,
 )
 from signalbox.contracts.config.skills import AgentSkill, Approval, Budget, FunctionSkill, Skill, Subtask
-from signalbox.contracts.config.tools import Knowledge, McpSource, StatusCheck, Tool
+from signalbox.contracts.config.tools import Knowledge, McpSource, OpenApiOrigin, StatusCheck, Tool
 
 __all__ = [
     "Action",
@@ -82,6 +82,7 @@ __all__ = [
     "ModelRole",
     "OAuth2Auth",
     "OnError",
+    "OpenApiOrigin",
     "Parameter",
     "Policies",
     "Repair",

@@ -7,7 +7,6 @@ from pydantic import Field, StringConstraints, model_validator
 from signalbox.contracts.base import ConfigModel, Identifier, JsonSchema
 from signalbox.contracts.config.http import Auth, CircuitBreaker, HttpRequest, ResponseMapping, Retry
 
-
 Pin = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 

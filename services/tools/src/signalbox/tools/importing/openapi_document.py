@@ -88,8 +88,8 @@ class OpenApiDocument:
 
     def operations(self) -> Iterator[Operation]:
         """Every operation, in the document's order."""
-        for path, item in self.content["paths"].items():
-            item = self.resolved(item)
+        for path, given in self.content["paths"].items():
+            item = self.resolved(given)
             if not isinstance(item, Mapping) or not str(path).startswith("/"):
                 continue
             shared = self._parameters(item)

@@ -170,7 +170,9 @@ class RequestDraft:
         if schema is None and isinstance(parameter.get("content"), Mapping):
             schema = next((_schema_of(media) for media in parameter["content"].values()), None)
         if schema is None:
-            schema = {key: value for key, value in parameter.items() if key not in {"required", "description"}}
+            schema = {
+                key: value for key, value in parameter.items() if key not in {"required", "description"}
+            }
         translated = self._schemas.translated(schema)
         description = parameter.get("description")
         if isinstance(description, str) and description and isinstance(translated, dict):
@@ -188,12 +190,16 @@ class RequestDraft:
         name = found.group(1)
         if name not in self._places:
             # Documents forget to declare them; the path cannot be called without.
-            self._places[name] = _placeholder(self._added(name, {"type": "string"}, required=True), required=True)
+            self._places[name] = _placeholder(
+                self._added(name, {"type": "string"}, required=True), required=True
+            )
         return self._places[name]
 
 
 def _placeholder(argument: str, *, required: bool) -> str:
-    return f"{{{{ arguments.{argument} }}}}" if required else f"{{{{ arguments.{argument} | default(none) }}}}"
+    return (
+        f"{{{{ arguments.{argument} }}}}" if required else f"{{{{ arguments.{argument} | default(none) }}}}"
+    )
 
 
 def _quoted(text: str) -> str:

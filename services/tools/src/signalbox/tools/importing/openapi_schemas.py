@@ -16,7 +16,16 @@ from signalbox.tools.importing.openapi_document import OpenApiDocument
 _TYPES = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 _AS_IS = frozenset({"const", "default", "enum", "format", "title", "description"})
 _COUNTS = frozenset(
-    {"maxItems", "maxLength", "maxProperties", "minItems", "minLength", "minProperties", "minContains", "maxContains"}
+    {
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minContains",
+        "maxContains",
+    }
 )
 _BOUNDS = frozenset({"maximum", "minimum", "multipleOf", "exclusiveMaximum", "exclusiveMinimum"})
 _ONE = frozenset({"additionalProperties", "items", "not", "propertyNames", "contains", "if", "then", "else"})
@@ -187,7 +196,7 @@ def _count(node: Any, uses: dict[str, int]) -> None:
 def _inlined(node: Any, single: Mapping[str, Any]) -> Any:
     if isinstance(node, Mapping):
         reference = node.get("$ref")
-        name = reference.removeprefix(_DEFS) if isinstance(reference, str) else None
+        name = reference.removeprefix(_DEFS) if isinstance(reference, str) else ""
         if name in single:
             beside = {key: value for key, value in node.items() if key != "$ref"}
             inner = _inlined(single[name], single)

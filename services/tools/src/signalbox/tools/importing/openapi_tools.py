@@ -34,7 +34,9 @@ class OpenApiOptions:
     username: str = ""
 
 
-def chosen(document: OpenApiDocument, names: Iterable[str], tags: Iterable[str], *, reads_only: bool) -> list[Operation]:
+def chosen(
+    document: OpenApiDocument, names: Iterable[str], tags: Iterable[str], *, reads_only: bool
+) -> list[Operation]:
     """The operations that are named, by id or as ``GET /path``, wildcards allowed, or that have one of the tags.
 
     Without names and tags: all.
@@ -123,7 +125,9 @@ def _id_of(operation: Operation) -> str:
 
 
 def _fits(operation: Operation, name: str) -> bool:
-    return fnmatchcase(operation.name, name) or fnmatchcase(str(operation.content.get("operationId") or ""), name)
+    return fnmatchcase(operation.name, name) or fnmatchcase(
+        str(operation.content.get("operationId") or ""), name
+    )
 
 
 def _shortened(text: str) -> str:
@@ -136,5 +140,3 @@ def _shortened(text: str) -> str:
 def operation_named(document: OpenApiDocument, name: str) -> Operation | None:
     """The operation with this method and path; None if the document has none any more."""
     return next((operation for operation in document.operations() if operation.name == name), None)
-
-
