@@ -49,4 +49,6 @@ async def test_only_services_may_call(app):
 def test_every_route_needs_a_scope_or_is_public(app):
     for path, operations in app.openapi()["paths"].items():
         for operation in operations.values():
-            assert operation.get("x-public") == PUBLIC["x-public"] or path.startswith(("/internal/", "/mcp/")), path
+            assert operation.get("x-public") == PUBLIC["x-public"] or path.startswith(
+                ("/internal/", "/mcp/")
+            ), path

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from signalbox.common.errors import BadRequest
+from signalbox.tools.importing import cli as importing
 
 if TYPE_CHECKING:
     from signalbox.contracts.work import ToolCallReply
 
 app = typer.Typer()
 tools = typer.Typer(help="The tools of a workflow.", no_args_is_help=True)
+tools.registered_commands += importing.app.registered_commands
 app.add_typer(tools, name="tools")
 
 

@@ -75,12 +75,17 @@ class OpenApiOrigins:
                 "'signalbox tools changes', and approve it.",
             )
 
+    async def settled(self) -> None:
+        """Return when nothing is being read."""
+        reading = [watched.reading for watched in self._documents.values() if watched.reading is not None]
+        await asyncio.gather(*reading, return_exceptions=True)
+
     async def aclose(self) -> None:
         """Stop reading."""
         reading = [watched.reading for watched in self._documents.values() if watched.reading is not None]
         for task in reading:
             task.cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
+        await self.settled()
 
     def _watched(self, url: str) -> _Watched:
         watched = self._documents.get(url)
