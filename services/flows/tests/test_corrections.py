@@ -93,7 +93,7 @@ async def talk_until(
 )
 async def test_an_earlier_slot_is_changed_and_the_open_question_asked_again(language, message, expected):
     talk = await talk_until("1042", language=language)
-    question = {"en": "Which colour?", "zh": "什么颜色？"}[language]
+    question = {"en": "Which colour?\n1. Red\n2. Blue", "zh": "什么颜色？\n1. 红色\n2. 蓝色"}[language]
     changed = await talk.say(message)
     assert (changed.status, talk.state.slots["order_number"]) == ("waiting", expected)
     assert changed.message == f"Order {expected} is s{expected}.\n\n{question}"
@@ -189,7 +189,7 @@ async def test_a_corrected_value_is_validated():
     talk = await talk_until("1042")
     result = await talk.go_on("x", corrections={"order_number": 12})
     assert result.message == "Sorry, that does not work here.\n\nWhich order?"
-    assert (await talk.say("1043")).message == "Order 1043 is s1043.\n\nWhich colour?"
+    assert (await talk.say("1043")).message == "Order 1043 is s1043.\n\nWhich colour?\n1. Red\n2. Blue"
 
 
 async def test_a_value_that_was_checked_with_the_changed_one_is_checked_again():
@@ -436,15 +436,15 @@ async def test_the_open_question_is_asked_again_without_counting():
     before = talk.state.model_copy(deep=True)
     for _ in range(5):
         again = await talk.go_on("something else", asking=True)
-    assert (again.message, again.status, talk.state) == ("Which colour?", "waiting", before)
+    assert (again.message, again.status, talk.state) == ("Which colour?\n1. Red\n2. Blue", "waiting", before)
     assert [choice.value for choice in again.parts[0].choices] == ["red", "blue"]
 
 
 async def test_words_from_outside_stand_for_not_understood():
     talk = await talk_until("1042")
     result = await talk.go_on("what?", not_understood="I only do {{ colours }}.")
-    assert result.message == "I only do {{ colours }}.\n\nWhich colour?"
-    assert (await talk.go_on("yes", not_understood="Hm.")).message == "Hm.\n\nWhich colour?"
+    assert result.message == "I only do {{ colours }}.\n\nWhich colour?\n1. Red\n2. Blue"
+    assert (await talk.go_on("yes", not_understood="Hm.")).message == "Hm.\n\nWhich colour?\n1. Red\n2. Blue"
     assert (await talk.go_on("yes", not_understood="Hm.")).reason == "too_many_attempts"
 
 

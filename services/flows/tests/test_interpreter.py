@@ -155,7 +155,23 @@ async def test_enum_slots_offer_their_labels_and_take_their_values():
         ("德国", "DE"),
         ("FR", "FR"),
     ]
+    assert asked.message == "Where to?\n1. 德国\n2. FR"
     assert (await talk.say("DE")).message == "To DE."
+
+
+async def test_a_question_that_names_its_choices_lists_them_no_second_time():
+    slot = {
+        "id": "c",
+        "type": "enum",
+        "prompt": "Red or blue?",
+        "values": [{"value": "Red"}, {"value": "Blue"}],
+    }
+    talk = Talk({"id": "e", "slots": [slot], "steps": [{"type": "ask", "slot": "c"}]})
+    asked = await talk.say("x")
+    assert (asked.message, [choice.value for choice in asked.parts[0].choices]) == (
+        "Red or blue?",
+        ["Red", "Blue"],
+    )
 
 
 async def test_set_defaults_profile_and_the_first_message():

@@ -249,6 +249,33 @@ async def test_sources_that_are_asked_on_demand_are_offered_to_every_agent(make_
     assert names == ["look", "look_two", "book", "risky", "elsewhere"]
 
 
+async def test_what_a_source_found_on_demand_is_numbered_and_cited(make_bench):
+    bench = make_bench(knowledge=[{"id": "faq", "tool": "look", "when": "on_demand", "top_k": 2}])
+    found = [
+        [{"title": "Wool", "text": "Warm."}, "Down.", "Too many."],
+        [{"title": "Silk", "text": "Light.", "url": "https://x.example/silk"}, "Down."],
+    ]
+    bench.tools.tools["look"] = lambda _: found.pop(0)
+    bench.model.script = [
+        bench.asks(("look", "{}")),
+        bench.asks(("look", "{}")),
+        bench.says("Silk [4], not [1] or [9]."),
+    ]
+    result = await bench.run("what?", passages=[{"text": "Given.", "title": "G"}])
+    first, second = (json.loads(request.messages[-1].content) for request in bench.model.requests[1:])
+    assert first == {
+        "passages": [
+            {"number": 2, "text": "Warm.", "title": "Wool"},
+            {"number": 3, "text": "Down.", "title": ""},
+        ]
+    }
+    assert [entry["number"] for entry in second["passages"]] == [4, 3]
+    assert [(part.title, part.url, part.quote) for part in result.parts] == [
+        ("Silk", "https://x.example/silk", "Light.")
+    ]
+    assert "name it as [number]" in bench.model.requests[0].messages[0].content
+
+
 SCHEMA = {
     "type": "object",
     "properties": {"n": {"type": "integer"}},

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from support.workflow_stage import CONFIG, flow_waits, skill_says
+from support.workflow_stage import ALICE, CONFIG, flow_waits, skill_says
 
 from signalbox.common.clients import ServiceCallFailed
 from signalbox.contracts.problem import Problem
@@ -101,3 +101,26 @@ async def test_a_question_in_the_middle_of_a_flow_is_answered_from_it(stage):
     reply = await stage.ask("what keeps warm?")
     assert reply.message == "Wool keeps warm.\n\nBack to where we were: Which one?"
     assert (await stage.store.load("acme", "s1")).state.flow.asked == "which"
+
+
+async def test_a_source_that_an_intent_asks_itself_is_cited_where_it_is_quoted(stage):
+    document = knowing("on_demand")
+    document["intents"][-1] = {
+        "id": "tips", "when": {"keywords": ["tips"]},
+        "then": {"tool": "weather", "reply": "{{ result[1] if result[1] is string else result[0].text }}"},
+    }  # fmt: skip
+    stage.releases.publish(document)
+    stage.tools.answers = [says(FOUND), says(FOUND[:1] + FOUND[4:])]
+    assert [part.quote for part in (await stage.ask("any tips?")).parts] == ["Down is light."]
+    assert [part.title for part in (await stage.ask("any tips?")).parts] == ["Wool"]
+    view = await stage.views.session(ALICE, "s1", None, 0, 50)
+    assert [part.title for part in view.messages[-1].parts] == ["Wool"]
+
+
+async def test_without_words_of_its_own_an_intent_answers_with_the_best_passage(stage):
+    document = knowing("on_demand")
+    document["intents"][-1]["then"] = {"tool": "weather"}
+    stage.releases.publish(document)
+    stage.tools.answers = [says(FOUND)]
+    reply = await stage.ask("any tips?")
+    assert (reply.message, [part.title for part in reply.parts]) == ("Wool keeps warm.", ["Wool"])

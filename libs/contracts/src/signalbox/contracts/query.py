@@ -180,6 +180,8 @@ class MessageView(WireModel):
     """Position in the session: 1, 2, 3, ... with no gap."""
     role: Literal["user", "assistant", "human_agent", "system"]
     text: str
+    parts: list[Part] = []
+    """Of a reply: as it had them."""
     turn_id: str | None = None
     created_at: EpochMs
 

@@ -209,7 +209,9 @@ def _refuse(run: Run, refusal: LocalizedText) -> None:
 
 def _offer_values(run: Run, slot: CompiledSlot) -> None:
     if slot.choices.values:
-        run.offer([(run.text(value.label or value.value), value.value) for value in slot.choices.values])
+        offered = [(run.text(value.label or value.value), value.value) for value in slot.choices.values]
+        run.list_choices([label for label, _ in offered])
+        run.offer(offered)
     elif slot.slot.type == "boolean":
         _offer_yes_no(run)
 

@@ -1,7 +1,7 @@
 """One message on its way through a flow: the state, what was said, and what templates see."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -160,6 +160,18 @@ class Run:
         """Add choices, given as labels and values."""
         made = [Choice(label=label, value=value) for label, value in choices]
         self.parts.append(ChoicesPart(choices=made))
+
+    def list_choices(self, labels: Sequence[str]) -> None:
+        """Add choices to the question that was said last, for whoever sees the text alone.
+
+        A question that names all of them stays as it is.
+        """
+        question = self.texts.pop() if self.texts else ""
+        said = question.casefold()
+        if not all(label.casefold() in said for label in labels):
+            listed = [f"{number}. {label}" for number, label in enumerate(labels, 1)]
+            question = "\n".join([question, *listed]).lstrip()
+        self.texts.append(question)
 
     def take_answer(self, asked: str) -> str | None:
         """The user's answer, if it is one to this question and has not been used yet."""

@@ -101,6 +101,7 @@ class AgentRun:
     def _go_on_from(self, stood: Checkpoint) -> None:
         """Take up an earlier attempt where it stood. What it has used counts."""
         self._messages = list(stood.messages)
+        self._tool_use.sources.restore(self._messages)
         self._model = stood.model
         self._step = stood.step
         self._repaired = stood.repaired
@@ -254,6 +255,7 @@ class AgentRun:
             status=status,
             message=message,
             output=output,
+            parts=[*self._tool_use.sources.cited(message)],
             reason=reason,
             degraded=self._degraded,
             steps=self._step,

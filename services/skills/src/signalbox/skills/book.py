@@ -42,6 +42,8 @@ class CompiledAgent:
     definitions: list[dict[str, Any]]
     """The tools in the form of the chat protocol, in the order of the config."""
     output: Validator | None
+    sources: Mapping[str, int]
+    """By the name that the model is shown: the tools of knowledge sources, and how many of their passages count."""
 
 
 @record
@@ -171,8 +173,8 @@ class SkillBook:
 def _agent(config: WorkflowConfig, skill: AgentSkill, tools: Mapping[str, Tool]) -> CompiledAgent:
     offered: dict[str, Tool | Subtask] = {}
     definitions: list[dict[str, Any]] = []
-    sources = [source.tool for source in config.knowledge if source.when == "on_demand"]
-    names = dict.fromkeys([*skill.tools, *sources])
+    on_demand = [source.tool for source in config.knowledge if source.when == "on_demand"]
+    names = dict.fromkeys([*skill.tools, *on_demand])
     parts: list[Tool | Subtask] = [tools[name] for name in names if name in tools]
     parts += skill.subtasks
     for part in parts:
@@ -182,7 +184,13 @@ def _agent(config: WorkflowConfig, skill: AgentSkill, tools: Mapping[str, Tool])
         function = {"name": name, "description": part.description, "parameters": parameters}
         definitions.append({"type": "function", "function": function})
     output = compile_schema(skill.output_schema) if skill.output_schema is not None else None
-    return CompiledAgent(skill, system_prompt(config, skill), offered, definitions, output)
+    counted = {source.tool: source.top_k for source in config.knowledge}
+    sources = {
+        name: counted[part.id]
+        for name, part in offered.items()
+        if isinstance(part, Tool) and part.id in counted
+    }
+    return CompiledAgent(skill, system_prompt(config, skill), offered, definitions, output, sources)
 
 
 def _subtask_parameters(config: WorkflowConfig, subtask: Subtask) -> dict[str, Any]:

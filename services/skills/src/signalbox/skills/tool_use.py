@@ -20,6 +20,7 @@ from signalbox.skills.errors import OutcomeUnknown
 from signalbox.skills.journal import Journal, noted_reply
 from signalbox.skills.ports import ToolCaller
 from signalbox.skills.records import StepRecord
+from signalbox.skills.sources import Sources
 from signalbox.skills.untrusted import as_data
 from signalbox.skills.write_check import WriteCheck
 
@@ -71,6 +72,7 @@ class ToolUse:
         self._emit = emit
         self._run_subtask = run_subtask
         self._result_chars = result_chars
+        self.sources = Sources(agent.sources, len(request.passages), result_chars)
 
     async def answer(self, calls: Sequence[ToolCall], step: int) -> list[Message]:
         """The results of the calls of one model answer, in their order, as messages for the model.
@@ -83,7 +85,7 @@ class ToolUse:
         else:
             replies = [await self._carry_out(one) for one in asked]
         return [
-            Message(role="tool", tool_call_id=one.call.id, content=self._told(reply))
+            Message(role="tool", tool_call_id=one.call.id, content=self._told(one, reply))
             for one, reply in zip(asked, replies, strict=True)
         ]
 
@@ -179,10 +181,12 @@ class ToolUse:
         )
         return await self._tools.call(request, write=asked.is_write)
 
-    def _told(self, reply: ToolCallReply) -> str:
+    def _told(self, asked: _Asked, reply: ToolCallReply) -> str:
         if reply.error is not None and reply.output is None:
             error = reply.error.model_dump(exclude_none=True)
             return as_data({"error": error})
+        if (found := self.sources.told(asked.call.function.name, reply.output)) is not None:
+            return found
         content = as_data(reply.output)
         if len(content) <= self._result_chars:
             return content

@@ -10,6 +10,7 @@ import orjson
 
 from signalbox.common.clients import FlowsClient, ServiceCallFailed, SkillsClient, ToolsClient
 from signalbox.common.errors import SignalboxError
+from signalbox.common.passages import citation, cited, quoted, read_passages
 from signalbox.common.record import record
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import AgentSkill, Route
@@ -46,7 +47,7 @@ from signalbox.contracts.work import (
 from signalbox.workflow.actions import Actions, Situation
 from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
-from signalbox.workflow.knowledge import Knowledge, Moment, citation, cited
+from signalbox.workflow.knowledge import Knowledge, Moment
 from signalbox.workflow.records import SessionStatus
 from signalbox.workflow.resuming import BrokenOff, ToldOnce, to_its_end
 from signalbox.workflow.snapshot import WorkflowSnapshot
@@ -295,7 +296,7 @@ class Executor:
             return result
 
         result = await to_its_end(attempt)
-        parts = [*result.parts, *cited(result.message, passages)]
+        parts = [*cited(result.message, passages), *result.parts]
         outcome = Outcome(result.message, _STATUS[result.status], parts, result.reason, usage=work.usage)
         if result.degraded is not None and result.status in {"completed", "failed"}:
             outcome = replace(outcome, status="degraded", reason=result.degraded)
@@ -324,9 +325,13 @@ class Executor:
             text = render(work, builtin("failed"))
             await work.emit(TextEvent(data=TextData(delta=text)))
             return Outcome(text, "error", reason=code, usage=work.usage)
-        text = _shown(reply.output) if route.reply is None else render(work, route.reply, result=reply.output)
+        passages = read_passages(reply.output, work.snapshot.sources.get(tool, 0))
+        if route.reply is not None:
+            text = render(work, route.reply, result=reply.output)
+        else:
+            text = passages[0].text if passages else _shown(reply.output)
         await work.emit(TextEvent(data=TextData(delta=text)))
-        return Outcome(text, usage=work.usage)
+        return Outcome(text, parts=[*quoted(text, passages)], usage=work.usage)
 
     async def observe(self, work: Work, tool: str, arguments: dict[str, Any], name: str) -> ToolCallReply:
         """One tool call, told by two events; nothing is said to the user. ``name`` tells its key from others.

@@ -1,25 +1,18 @@
 """Knowledge sources: tools that are asked for passages, which models and users are given as what they are: quotes."""
 
 import logging
-import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
 from signalbox.common.errors import SignalboxError
+from signalbox.common.passages import read_passages
 from signalbox.contracts.config import Knowledge as Source
-from signalbox.contracts.query import CitationPart
 from signalbox.contracts.work import Passage, ToolCallReply
 
 if TYPE_CHECKING:
     from signalbox.workflow.execution import Work
 
 _LOG = logging.getLogger(__name__)
-_MAX_CHARACTERS = 4000
-"""Of one passage; a source that gives whole documents would crowd out the conversation."""
-_QUOTED = 300
-_CITED = re.compile(r"\[(\d{1,2})\]")
 
 Moment = Literal["before_answer", "on_fallback"]
 CallTool = Callable[["Work", str, dict[str, Any], str], Awaitable[ToolCallReply]]
@@ -54,29 +47,3 @@ class Knowledge:
             )
             return []
         return read_passages(reply.output, source.top_k) if reply.ok else []
-
-
-def read_passages(output: Any, most: int) -> list[Passage]:
-    """The passages in a tool's output; what is none is left out."""
-    passages: list[Passage] = []
-    for item in output if isinstance(output, list) else []:
-        try:
-            passage = Passage.model_validate({"text": item} if isinstance(item, str) else item)
-        except ValidationError:
-            continue
-        if passage.text.strip():
-            passages.append(passage.model_copy(update={"text": passage.text[:_MAX_CHARACTERS]}))
-        if len(passages) == most:
-            break
-    return passages
-
-
-def citation(passage: Passage) -> CitationPart:
-    """The source of a statement, as clients see it."""
-    return CitationPart(title=passage.title, url=passage.url, quote=passage.text[:_QUOTED])
-
-
-def cited(text: str, passages: Sequence[Passage]) -> list[CitationPart]:
-    """The passages that an answer names as ``[1]``, ``[2]``, each once, in the order of their numbers."""
-    numbers = {int(number) for number in _CITED.findall(text)} if passages else set()
-    return [citation(passage) for number, passage in enumerate(passages, 1) if number in numbers]

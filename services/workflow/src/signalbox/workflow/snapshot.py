@@ -64,6 +64,11 @@ class WorkflowSnapshot:
         return {skill.id: skill for skill in self.config.skills}
 
     @cached_property
+    def sources(self) -> dict[str, int]:
+        """The tools of knowledge sources, and how many of their passages count."""
+        return {source.tool: source.top_k for source in self.config.knowledge}
+
+    @cached_property
     def iterates(self) -> bool:
         """Whether a model decides, by the procedure, what a turn does after its first act."""
         config = self.config

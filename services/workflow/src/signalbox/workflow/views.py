@@ -252,13 +252,14 @@ def _messages(turn: TurnRecord) -> list[MessageView]:
                 created_at=turn.created_at,
             )
         )
-    text = QueryReply.model_validate_json(turn.reply).message if turn.reply is not None else ""
-    if turn.reply is not None and (text or turn.kind == "message"):
+    reply = QueryReply.model_validate_json(turn.reply) if turn.reply is not None else None
+    if reply is not None and (reply.message or turn.kind == "message"):
         messages.append(
             MessageView(
                 seq=turn.first_message + len(messages),
                 role="assistant",
-                text=text,
+                text=reply.message,
+                parts=reply.parts,
                 turn_id=turn.turn_id,
                 created_at=turn.committed_at or turn.created_at,
             )

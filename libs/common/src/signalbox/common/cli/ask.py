@@ -39,8 +39,8 @@ def ask(
 def _print_reply(reply: dict[str, Any]) -> None:
     print(reply["message"])
     for part in reply.get("parts") or []:
-        for choice in part.get("choices", []):
-            print(f"  - {choice['label']}")
+        for line in _lines(part, reply["message"]):
+            print(f"  - {line}")
     decision = reply.get("decision") or {}
     facts = [
         reply["status"],
@@ -49,6 +49,21 @@ def _print_reply(reply: dict[str, Any]) -> None:
     ]
     facts += [f"session {reply['session_id']}", f"turn {reply['turn_id']}", f"trace {reply.get('trace_id')}"]
     print(f"[{' | '.join(facts)}]")
+
+
+def _lines(part: dict[str, Any], message: str) -> list[str]:
+    """What a terminal shows of a part beside the message."""
+    match part["type"]:
+        case "choices":
+            return [choice["label"] for choice in part["choices"] if choice["label"] not in message]
+        case "citation":
+            named = [part.get("title"), part.get("url")]
+            return ["source: " + " · ".join(text for text in named if text)] if any(named) else []
+        case "link" | "image":
+            return [" · ".join(text for text in (part.get("title") or part.get("alt"), part["url"]) if text)]
+        case "card":
+            return [" · ".join(text for text in (part["title"], part.get("text"), part.get("url")) if text)]
+    return []
 
 
 def _print_event(event: dict[str, Any]) -> None:
