@@ -131,6 +131,7 @@ def body_of(path: str, planted: Planted) -> Any:
             "input": "what did I say?",
             "previous_response_id": planted.response_id,
         },
+        "/mcp/{workflow_id}": {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
         "/admin/api/v1/validate": {"document": {}},
         "/admin/api/v1/publish": {"document": {}},
         "/admin/api/v1/workflows/{workflow_id}/activate": {"config_hash": planted.config_hash},
