@@ -1,3 +1,3 @@
 """Schema history of the Workflow service."""
 
-HEAD = "0005"
+HEAD = "0006"
