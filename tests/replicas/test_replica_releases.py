@@ -40,7 +40,7 @@ def test_no_conversation_loses_its_state(replicas: Replicas, apis: list[PublicAp
 
     with ThreadPoolExecutor(16) as pool:
         assert all(
-            said.endswith("Which colour?") for said in say_all(pool, range(CONVERSATIONS), "pick a colour")
+            "Which colour?" in said for said in say_all(pool, range(CONVERSATIONS), "pick a colour")
         )
         asked = say_all(pool, range(half), "red")
         # While the others give their answer, the release changes.
@@ -54,7 +54,7 @@ def test_no_conversation_loses_its_state(replicas: Replicas, apis: list[PublicAp
         assert done == [f"It is {colour} now, version {version}." for colour in colours]
         # Whoever begins now begins with what is released now.
         again = say_all(pool, range(20), "pick a colour")
-        assert all(said.endswith("Which colour?") for said in again)
+        assert all("Which colour?" in said for said in again)
         say_all(pool, range(20), "red")
         assert say_all(pool, range(20), "yes") == ["It is red now, version 2."] * 20
     for number in (0, half, CONVERSATIONS - 1):
