@@ -39,9 +39,7 @@ def test_no_conversation_loses_its_state(replicas: Replicas, apis: list[PublicAp
         return list(pool.map(lambda number: say(number, text), numbers))
 
     with ThreadPoolExecutor(16) as pool:
-        assert all(
-            "Which colour?" in said for said in say_all(pool, range(CONVERSATIONS), "pick a colour")
-        )
+        assert all("Which colour?" in said for said in say_all(pool, range(CONVERSATIONS), "pick a colour"))
         asked = say_all(pool, range(half), "red")
         # While the others give their answer, the release changes.
         rest = [pool.submit(say, number, "blue") for number in range(half, CONVERSATIONS)]
