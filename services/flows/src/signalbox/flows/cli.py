@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from signalbox.common.errors import NotFound, ValidationFailed
-
 app = typer.Typer()
 flows = typer.Typer(help="What the flows of a workflow do.", no_args_is_help=True)
 app.add_typer(flows, name="flows")
@@ -31,15 +29,7 @@ def diagram(
     ] = None,
 ) -> None:
     """Print a workflow's flows as one Mermaid flowchart."""
-    from signalbox.common.documents import parse
-    from signalbox.common.validation import validate
+    from signalbox.common.cli.workflow_files import read_workflow
     from signalbox.flows.diagram import flow_diagram
 
-    file = file / "workflow.yaml" if file.is_dir() else file
-    try:
-        result = validate(parse(file.read_bytes()))
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
-    if result.config is None or result.errors:
-        raise ValidationFailed(f"{file} is not valid; see `signalbox validate {file}`.", errors=result.errors)
-    print(flow_diagram(result.config, flow or [], language), end="")
+    print(flow_diagram(read_workflow(file), flow or [], language), end="")

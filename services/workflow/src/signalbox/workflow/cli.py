@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from signalbox.common.errors import NotFound, ValidationFailed
+from signalbox.common.errors import ValidationFailed
 from signalbox.workflow.errors import EncoderMissing
 
 app = typer.Typer()
@@ -35,23 +35,15 @@ def evaluate(
     """
     import json
 
-    from signalbox.common.documents import parse
-    from signalbox.common.validation import validate
+    from signalbox.common.cli.workflow_files import read_workflow
     from signalbox.workflow.example_build import lessons
     from signalbox.workflow.examples.encoder import Encoder, EncoderUnusable
     from signalbox.workflow.examples.report import as_text
     from signalbox.workflow.examples.training import IntentExamples, train
 
-    file = file / "workflow.yaml" if file.is_dir() else file
-    try:
-        result = validate(parse(file.read_bytes()))
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
-    if result.config is None or result.errors:
-        raise ValidationFailed(f"{file} is not valid; see `signalbox validate {file}`.", errors=result.errors)
     taught = [
         IntentExamples(entry["id"], tuple(entry["examples"]), entry["description"])
-        for entry in lessons(result.config)
+        for entry in lessons(read_workflow(file))
     ]
     if len(taught) < 2:
         raise ValidationFailed("Nothing can be learned: fewer than two intents have examples.")

@@ -6,8 +6,6 @@ from typing import Annotated
 import orjson
 import typer
 
-from signalbox.common.errors import NotFound
-
 app = typer.Typer()
 
 
@@ -27,14 +25,11 @@ def validate(
     ],
 ) -> None:
     """Check a workflow; print all that is wrong at once. Exit status 1 when there are errors."""
-    from signalbox.common.documents import config_hash, parse
+    from signalbox.common.cli.workflow_files import read_document
+    from signalbox.common.documents import config_hash
     from signalbox.common.validation import validate as check
 
-    file = file / "workflow.yaml" if file.is_dir() else file
-    try:
-        document = parse(file.read_bytes())
-    except OSError as error:
-        raise NotFound(f"{file} cannot be read: {error.strerror}.") from error
+    file, document = read_document(file)
     result = check(document)
     for kind, items in (("error", result.errors), ("warning", result.warnings)):
         for item in items:
