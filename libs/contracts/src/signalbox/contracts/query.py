@@ -22,7 +22,8 @@ QueryStatus = Literal["success", "clarify", "waiting", "handoff", "closed", "deg
 ``error`` the work failed and the reply says so."""
 
 Stage = Literal["rule", "example", "llm", "flow", "choice", "none"]
-"""What decided where a turn went: a rule, the classifier, a model, the open flow, a chosen option, or nothing."""
+"""What decided where a turn went: a rule, the classifier, a model, the open flow, a chosen option, or nothing.
+A skill that the client addresses is a ``choice`` too."""
 
 TurnState = Literal["running", "committed", "failed", "cancelled"]
 
@@ -45,6 +46,8 @@ class QueryRequest(PublicRequest):
     """Counts only where the key may act for users; otherwise the user is the key's own subject."""
     workflow_id: Identifier | None = None
     """None is the session's workflow, else the tenant's default."""
+    skill: Identifier | None = None
+    """A skill that the workflow lets clients address (``direct``): it does the work, whatever the message may mean."""
     language: LanguageTag | None = None
     timezone: str | None = Field(default=None, max_length=64)
     metadata: dict[str, Any] = Field(default={}, max_length=50)

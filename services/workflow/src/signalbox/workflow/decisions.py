@@ -9,6 +9,7 @@ from signalbox.contracts.events import RouteTarget
 from signalbox.contracts.query import QueryStatus
 from signalbox.contracts.work import FlowState
 from signalbox.workflow.clarifying import picked, question_about
+from signalbox.workflow.errors import FlowNotInterruptible, SkillNotDirect
 from signalbox.workflow.matching import Decided, Guess, Incoming, Matcher
 from signalbox.workflow.records import Question, Session
 from signalbox.workflow.snapshot import WorkflowSnapshot
@@ -36,6 +37,8 @@ class Plan:
     not_understood: str | None = None
     """Said where the message is no answer to ``resume``."""
     fell_back: bool = False
+    addressed: bool = False
+    """Whether the client said what does the work: nothing else is done then."""
     status: QueryStatus | None = None
     """Overrides ``success``: why the answer is less than it could be."""
     reason: str | None = None
@@ -45,7 +48,8 @@ class Plan:
         works = self.target.kind in {"flow", "skill", "tool"} or (
             self.fell_back and self.target.kind == "reply"
         )
-        return works and snapshot.iterates and not self.keep_flow and self.question is None
+        alone = self.keep_flow or self.addressed or self.question is not None
+        return works and snapshot.iterates and not alone
 
     def may_write(self, snapshot: WorkflowSnapshot) -> bool:
         """Whether carrying it out may change something outside of Signalbox."""
@@ -98,8 +102,17 @@ class Decider:
             return Plan(decided, RouteTarget(kind="reply"), question=asked, reason=decided.failure)
         return _fall_back(incoming, session, decided)
 
-    async def plan(self, session: Session, message: str, incoming: Incoming) -> Plan:
-        """The plan for one message, with all that was paid for it."""
+    async def plan(
+        self, session: Session, message: str, incoming: Incoming, *, skill: str | None = None
+    ) -> Plan:
+        """The plan for one message, with all that was paid for it. ``skill`` is the one that the client addresses.
+
+        Raises:
+            SkillNotDirect: the workflow has no such skill, or does not let clients address it.
+            FlowNotInterruptible: the open flow lets nothing else in.
+        """
+        if skill is not None and session.status != "transferred":
+            return _address(session, skill, incoming)
         plan = await self.decide(session, message, incoming)
         if not incoming.paid:
             return plan
@@ -111,6 +124,22 @@ class Decider:
         if isinstance(by_example, Guess):
             return await self._matcher.by_model(incoming, by_example)
         return by_example
+
+
+def _address(session: Session, name: str, incoming: Incoming) -> Plan:
+    """The plan for a message to a skill; a flow that is open asks its question again afterwards."""
+    snapshot, open_flow = incoming.snapshot, session.state.flow
+    skill = snapshot.skills.get(name)
+    if skill is None or not skill.direct:
+        raise SkillNotDirect(name, snapshot.config.workflow_id)
+    if open_flow is not None:
+        for flow in (open_flow.flow, *(parent.flow for parent in open_flow.parents)):
+            declared = snapshot.flows.get(flow)
+            if declared is not None and not declared.interruptible:
+                raise FlowNotInterruptible(flow)
+    route = Route(skill=name)
+    decided = Decided("choice", took_us=incoming.took_us())
+    return Plan(decided, target_of(route), route=route, keep_flow=open_flow is not None, addressed=True)
 
 
 def _choose(session: Session, question: Question, message: str, incoming: Incoming) -> Plan | None:

@@ -7,6 +7,8 @@
     ├── LeaseLost             409  another replica took the session over; nothing was committed
     ├── TurnCancelled         409  somebody cancelled the turn; nothing was committed
     ├── ShuttingDown          503  the process that ran the turn ends; nothing was committed
+    ├── SkillNotDirect        422  the workflow has no such skill that clients may address
+    ├── FlowNotInterruptible  409  the open flow lets nothing else in
     ├── UnknownTimezone       422  no IANA time zone of that name
     ├── IdempotencyKeyReused  422  the same key came with another body
     ├── IdempotencyInProgress 409  the same key is being answered
@@ -49,6 +51,30 @@ class SessionBusy(Conflict):
             f"Session '{session_id}' is answering another message; wait for it, then send this one again.",
             headers={"Retry-After": "1"},
         )
+
+
+class SkillNotDirect(ValidationFailed):
+    """A client addressed a skill that is not there, or that the workflow keeps to itself."""
+
+    code = "skill_not_direct"
+    title = "Skill cannot be addressed"
+
+    def __init__(self, skill: str, workflow_id: str) -> None:
+        super().__init__(
+            f"The workflow '{workflow_id}' has no skill '{skill}' that a client may address; "
+            "leave `skill` out, or name one that has `direct: true`.",
+            pointer="/skill",
+        )
+
+
+class FlowNotInterruptible(Conflict):
+    """A client addressed a skill while a flow is open that lets nothing else in."""
+
+    code = "flow_not_interruptible"
+    title = "Flow not interruptible"
+
+    def __init__(self, flow: str) -> None:
+        super().__init__(f"The flow '{flow}' has to end first; answer its question, without `skill`.")
 
 
 class LeaseLost(Conflict):

@@ -200,7 +200,7 @@ class TurnRunner:
             incoming = Incoming.of(
                 start.snapshot, message, start.context, given.principal, recall.messages, start.allowance
             )
-            plan = await self._decider.plan(start.session, message, incoming)
+            plan = await self._decider.plan(start.session, message, incoming, skill=given.request.skill)
             begun = stop.may_write = plan.may_write(start.snapshot)
             running = running_record(self._owner, given, start) if begun else None
             async with self._place(start, running):

@@ -16,6 +16,7 @@ def ask(
     url: Url = DEFAULT_URL,
     session: Annotated[str | None, typer.Option(help="Go on with this session; default: a new one.")] = None,
     workflow: Annotated[str | None, typer.Option(help="Workflow id; default: the tenant's.")] = None,
+    skill: Annotated[str | None, typer.Option(help="Address this skill, past intents.")] = None,
     stream: Annotated[bool, typer.Option("--stream", help="Print events as they happen.")] = False,
 ) -> None:
     """Post a message and print the reply, how it was understood, and its trace id."""
@@ -25,6 +26,8 @@ def ask(
     body: dict[str, Any] = {"message": message, "session_id": session or new_id("ask")}
     if workflow:
         body["workflow_id"] = workflow
+    if skill:
+        body["skill"] = skill
     with open_client(url, timeout_s=310.0) as client:
         if not stream:
             _print_reply(call(client, "POST", "/api/v1/query", body))

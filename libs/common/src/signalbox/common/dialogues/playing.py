@@ -90,7 +90,7 @@ class _Play:
         if turn.silence is not None:
             return self._wait(turn.silence)
         message = turn.user.text if isinstance(turn.user, Repeated) else turn.user
-        answer = self._say(self._chosen(turn.choose) if message is None else message)
+        answer = self._say(self._chosen(turn.choose) if message is None else message, turn.skill)
         if turn.slots is not None or turn.flow is not None:
             return Answer(answer.reply, answer.said, answer.parameters, answer.calls, self._open_flow(),
                           answer.refused, answer.detail)  # fmt: skip
@@ -104,13 +104,15 @@ class _Play:
         named = ", ".join(repr(choice["label"]) for choice in offered) or "none"
         raise SignalboxError(f"The last reply offers no choice {wanted!r}; it offers {named}.")
 
-    def _say(self, message: str) -> Answer:
+    def _say(self, message: str, skill: str | None) -> Answer:
         """Post a message and read its events. A problem is an answer too: the message was refused."""
         from signalbox.common.cli.http import Refused, raise_for_problem, reaching  # noqa: PLC0415 - httpx
 
         body: dict[str, Any] = {"session_id": self._session, "message": message}
         if self._workflow is not None:
             body["workflow_id"] = self._workflow
+        if skill is not None:
+            body["skill"] = skill
         if self._language is not None:
             body["language"] = self._language
         try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from signalbox.common.errors import NotFound, ValidationFailed
-from signalbox.contracts.base import LanguageTag, PublicRequest
+from signalbox.contracts.base import Identifier, LanguageTag, PublicRequest
 from signalbox.contracts.problem import ProblemError
 from signalbox.contracts.query import QueryStatus, Stage
 
@@ -63,6 +63,8 @@ class DialogueTurn(PublicRequest):
     """The user says nothing: the assistant must say something by itself within so many seconds."""
     new_session: bool = False
     """Begin another session of the same user before this turn."""
+    skill: Identifier | None = None
+    """The skill that the message addresses, past intents."""
     language: LanguageTag | None = None
     """Ask in this language from here on."""
 

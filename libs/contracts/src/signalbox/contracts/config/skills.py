@@ -43,6 +43,8 @@ class AgentSkill(ConfigModel):
     mode: Literal["agent"]
     id: Identifier
     description: str = ""
+    direct: bool = False
+    """Whether a client may address it (``skill`` of a query), past intents and without the procedure."""
     instructions: str = Field(min_length=1)
     tools: list[Identifier] = []
     subtasks: list[Subtask] = []
@@ -65,6 +67,8 @@ class FunctionSkill(ConfigModel):
     mode: Literal["function"]
     id: Identifier
     description: str = ""
+    direct: bool = False
+    """Whether a client may address it (``skill`` of a query), past intents and without the procedure."""
     endpoint: HttpRequest | None = None
     function: str | None = None
     auth: Auth | None = None
