@@ -34,6 +34,7 @@ class CompiledMapping:
     def __init__(self, mapping: ResponseMapping) -> None:
         self.max_bytes = mapping.max_bytes
         self._not_found_is_empty = mapping.not_found_is_empty
+        self._answers = frozenset[int](mapping.answers)
         self._select = _parsed(mapping.select)
         self._error_when = _parsed(mapping.error_when)
 
@@ -44,7 +45,7 @@ class CompiledMapping:
             CallFailed: the answer is an error, or not what the mapping expects.
         """
         text = redact(response.body.decode("utf-8", "replace"), secrets)
-        if response.status >= 300:
+        if response.status >= 300 and response.status not in self._answers:
             if response.status == 404 and self._not_found_is_empty:
                 return None
             raise _status_failure(response, text, write=write)

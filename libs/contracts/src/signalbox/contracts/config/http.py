@@ -98,6 +98,10 @@ class HttpRequest(ConfigModel):
     body_format: Literal["json", "form", "text"] = "json"
 
 
+RefusalStatus = Literal[400, 402, 403, 404, 405, 406, 409, 410, 412, 415, 422, 423, 424, 451]
+"""HTTP statuses (RFC 9110) by which a service refuses what was asked; not those that are about credentials or load."""
+
+
 class ResponseMapping(ConfigModel):
     """What is kept of an answer."""
 
@@ -107,5 +111,8 @@ class ResponseMapping(ConfigModel):
     """JMESPath expression; a true result turns a 2xx answer into an error."""
     not_found_is_empty: bool = False
     """Treat 404 as a successful answer with ``null`` as its value."""
+    answers: list[RefusalStatus] = []
+    """Statuses besides 2xx whose body is an answer, mapped like any other: a service that says no in words which a
+    model, or a branch of a flow, should have."""
     max_bytes: int = Field(default=262_144, ge=1, le=10_485_760)
     """A larger answer is an error, never cut silently."""
