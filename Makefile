@@ -63,12 +63,15 @@ check: lint types imports sizes ## All gates that need no running system
 	$(RUN) python tests/gates/generated_docs.py
 
 ##@ Test it
-.PHONY: test test-all test-long bench bench-work bench-rules bench-gateway bench-intents
+.PHONY: test test-all test-long replay bench bench-work bench-rules bench-gateway bench-intents
 test: .venv/.synced ## Unit, storage, contract and end-to-end tests on real PostgreSQL, Redis and Traefik
 	$(RUN) pytest $(PYTEST) -m "not faults and not soak"
 
 test-all: .venv/.synced ## The same, and the fault suites
 	$(RUN) pytest $(PYTEST) -m "not soak"
+
+replay: .venv/.compiled ## Recorded conversations through Workflow, Skills and Tools: how many pass (DATA=folder)
+	PYTHONPATH=tests $(RUN) python -m replay $(DATA) $(BENCH)
 
 test-long: .venv/.synced ## The soaks at full length
 	$(RUN) pytest $(PYTEST) -m soak

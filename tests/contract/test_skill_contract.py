@@ -47,6 +47,23 @@ def test_an_agent_calls_a_tool_and_streams_its_answer(
     assert all(item["output_tokens"] > 0 for item in usage)
 
 
+def test_a_client_addresses_a_skill_past_all_intents(
+    client: PublicApi, provider: FakeProvider, probe: dict[str, Any]
+) -> None:
+    token, session = new_session("tok"), new_session()
+    provider.script(_lookup(token))
+    frames = client.stream(f"hello {token}", session, skill="helper", **probe)
+    intent = next(frame.data for frame in frames if frame.type == "intent")
+    assert (intent["stage"], intent["target"]) == ("choice", {"kind": "skill", "id": "helper"})
+    assert frames[-1].data["message"] == f"Welcome.\n\n{WORDS}"
+    for name in ("leader", "no_such_skill"):
+        body = {"message": "hello", "session_id": session, "skill": name, **probe}
+        refused = client.problem("POST", "/api/v1/query", json=body)
+        assert (refused.status, refused.code) == (422, "skill_not_direct")
+        assert [error["pointer"] for error in refused.body["errors"]] == ["/skill"]
+    assert len(client.history(session)) == 2, "what was refused left nothing"
+
+
 def test_the_model_is_told_the_result_and_the_conversation(
     client: PublicApi, provider: FakeProvider, probe: dict[str, Any]
 ) -> None:

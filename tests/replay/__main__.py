@@ -4,17 +4,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from replay.backend import RetailBackend
 from replay.playing import Played, Stage, documents
 from replay.provider import MODEL, RecordedModel, RecordedProvider
 from replay.recordings import DataError, Recording, database_of, recordings_of
-
 from signalbox_local import LocalError, LocalSystem, OneProcess, ServicesStack
 
-READY_S = 120.0
 _SHOWN = 500
 
 
@@ -25,7 +24,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Run recorded conversations through Workflow, Skills and Tools, and print how many pass: every "
         "tool result before the first write equals the recorded one as JSON, every write is carried out exactly once.",
     )
-    parser.add_argument("data", type=Path, help="folder with retail_db.json and files of recorded conversations")
+    parser.add_argument(
+        "data", type=Path, help="folder with retail_db.json and files of recorded conversations"
+    )
     parser.add_argument(
         "--shape",
         choices=("services", "one_process"),
@@ -33,7 +34,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="six services on PostgreSQL and Redis behind Traefik (default), or one process",
     )
     parser.add_argument("--at-once", type=int, default=4, help="conversations at once (default %(default)s)")
-    parser.add_argument("--verbose", action="store_true", help="print what differs after the first write, too")
+    parser.add_argument(
+        "--verbose", action="store_true", help="print what differs after the first write, too"
+    )
     return parser.parse_args(arguments)
 
 
@@ -79,9 +82,9 @@ def describe(shape: str, provider_url: str) -> LocalSystem:
     return OneProcess(env=env) if shape == "one_process" else ServicesStack(env=env, workers=0)
 
 
-def publish(system: LocalSystem, workflows: "Sequence[dict[str, object]] | object") -> None:
+def publish(system: LocalSystem, workflows: Iterable[Mapping[str, Any]]) -> None:
     """Publish each workflow, as an operator would."""
-    for document in list(workflows):  # type: ignore[call-overload]
+    for document in workflows:
         file = system.directory / f"{document['workflow_id']}.json"
         file.write_text(json.dumps(document))
         system.run_cli("publish", str(file), "--url", system.edge_url)

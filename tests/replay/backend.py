@@ -71,7 +71,12 @@ class RetailBackend:
 
             def _answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                status, data = backend._serve(self.command, self.path, self.headers, body)
+                status, data = backend._serve(
+                    self.command,
+                    self.path,
+                    {name.lower(): value for name, value in self.headers.items()},
+                    body,
+                )
                 self.send_response(status)
                 self.send_header(
                     "Content-Type", "application/json" if status < 400 else "application/problem+json"
@@ -116,18 +121,18 @@ class RetailBackend:
         with self._lock:
             return self._conversations.setdefault(conversation, _Conversation(Shop(self._data)))
 
-    def _serve(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, bytes]:
+    def _serve(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         found = _operation(method, target, body)
-        name = headers.get(CONVERSATION)
+        name = headers.get(CONVERSATION.lower())
         if found is None or not name:
-            return _problem(404 if name else 400, "No such resource" if name else f"{CONVERSATION} is missing")
+            return _problem(
+                404 if name else 400, "No such resource" if name else f"{CONVERSATION} is missing"
+            )
         tool, arguments = found
         conversation = self._of(name)
         if method == "GET":
             return _done(conversation.shop, tool, arguments)
-        key = headers.get(KEY) or ""
+        key = headers.get(KEY.lower(), "")
         if not key:
             return _problem(400, f"{KEY} is missing")
         with conversation.lock:

@@ -9,11 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+
 from replay.backend import RetailBackend
 from replay.provider import Heard, RecordedModel, reply_of
 from replay.recordings import Call, Recording, same_json
 from replay.shop import Refused, Shop
-
 from signalbox.common.documents import parse
 
 WORKFLOW = Path(__file__).with_name("workflow.yaml")
@@ -113,7 +113,10 @@ class Stage:
                 return
             reply = response.json()
             if response.status_code != 200 or reply["status"] != "success":
-                said = reply.get("detail") or f"{reply.get('status')}, {reply.get('reason')}: {reply.get('message')}"
+                said = (
+                    reply.get("detail")
+                    or f"{reply.get('status')}, {reply.get('reason')}: {reply.get('message')}"
+                )
                 played.problems.append(f"turn {number}: HTTP {response.status_code}: {said}")
                 return
             if reply["message"] != reply_of(recording, turn, greeted=number > 1):
@@ -126,8 +129,8 @@ class Stage:
             before_first_write = before_first_write and call.tool not in self._writing
             if not call.answered:
                 continue
-            told = heard.results.get(call.id, "nothing")
-            same = call.id in heard.results and same_json(told, call.result)
+            told = heard.results.get(call.place, "nothing")
+            same = call.place in heard.results and same_json(told, call.result)
             counts[0 if before_first_write else 2] += same
             counts[1 if before_first_write else 3] += 1
             if not same:
@@ -162,7 +165,7 @@ class Stage:
                 wanted.call(tool, arguments)
             except Refused:
                 continue
-        return (wanted.changes() == self._backend.changes(session)) == recording.right_end
+        return bool((wanted.changes() == self._backend.changes(session)) == recording.right_end)
 
 
 def _words(call: Call) -> str:

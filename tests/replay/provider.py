@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from replay.recordings import Recording, Step, Turn
-
 from signalbox_fake_provider import DEFAULT_MODELS
 from signalbox_fake_provider.app import ProviderState
 from signalbox_fake_provider.faults import Fault, FaultKind
@@ -32,8 +31,8 @@ class Heard:
     """What the model was shown of one conversation."""
 
     recording: Recording
-    results: dict[str, Any] = field(default_factory=dict)
-    """By the id of the call: the result as the model was told it, parsed."""
+    results: dict[int, Any] = field(default_factory=dict)
+    """By the place of the call: the result as the model was told it, parsed."""
     differences: list[str] = field(default_factory=list)
 
 
@@ -86,7 +85,9 @@ def answer_to(heard: Heard, messages: list[Mapping[str, Any]]) -> Step:
     places = [index for index, message in enumerate(said) if message["role"] == "user"]
     turns = recording.turns[: len(places)]
     if len(turns) != len(places):
-        raise Differs(f"{len(places)} messages of the user, of which the recording has {len(recording.turns)}")
+        raise Differs(
+            f"{len(places)} messages of the user, of which the recording has {len(recording.turns)}"
+        )
     earlier = [text for turn in turns[:-1] for text in (turn.user, _reply(recording, turn))]
     shown = [message.get("content") or "" for message in said[: places[-1]]]
     if shown != earlier or said[places[-1]]["content"] != turns[-1].user:
@@ -110,7 +111,8 @@ def _next_step(heard: Heard, turn: Turn, done: list[Mapping[str, Any]], place: s
         results, rest = rest[: len(asked)], rest[len(asked) :]
         if [result.get("tool_call_id") for result in results] != [call.id for call in step.calls]:
             raise Differs(f"{place}: a call has no result, or in another order")
-        heard.results |= {result["tool_call_id"]: json.loads(result["content"]) for result in results}
+        for call, result in zip(step.calls, results, strict=True):
+            heard.results[call.place] = json.loads(result["content"])
     if rest:
         raise Differs(f"{place}: more was said than recorded")
     return Step(THE_END)

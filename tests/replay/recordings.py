@@ -17,6 +17,8 @@ class DataError(Exception):
 class Call:
     """One tool call of the model, and what the tool gave."""
 
+    place: int
+    """1, 2, 3, ... in its conversation: ids of calls need not be unique in it."""
     id: str
     tool: str
     arguments: dict[str, Any]
@@ -97,6 +99,8 @@ def _recordings(name: str, document: Mapping[str, Any]) -> Iterator[Recording]:
     tasks = {task["id"]: task for task in document.get("tasks") or []}
     for number, simulation in enumerate(document["simulations"]):
         greeting, turns = _turns(simulation["messages"])
+        if not turns:
+            continue  # nobody was answered: there is nothing to play
         wanted = (tasks.get(simulation.get("task_id")) or {}).get("evaluation_criteria") or {}
         checked = (simulation.get("reward_info") or {}).get("db_check") or {}
         yield Recording(
@@ -115,23 +119,36 @@ def _recordings(name: str, document: Mapping[str, Any]) -> Iterator[Recording]:
 
 def _turns(messages: list[dict[str, Any]]) -> tuple[str | None, list[Turn]]:
     """The opening words of the assistant, if any, and the turns that were answered."""
-    results = {message["id"]: message for message in messages if message["role"] == "tool"}
     greeting: str | None = None
     turns: list[Turn] = []
-    for message in messages:
+    place = 0
+    for index, message in enumerate(messages):
         if message["role"] == "user":
             turns.append(Turn(message["content"] or ""))
         elif message["role"] == "assistant" and not turns:
             greeting = "\n\n".join(part for part in (greeting, message["content"]) if part)
         elif message["role"] == "assistant":
-            turns[-1].steps.append(_step(message, results))
+            step = _step(message, _results_after(messages, index), place + 1)
+            place += len(step.calls)
+            turns[-1].steps.append(step)
     # What a user said last, to end the conversation, nobody answered.
     return greeting, [turn for turn in turns if turn.steps]
 
 
-def _step(message: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> Step:
+def _results_after(messages: list[dict[str, Any]], index: int) -> dict[str, dict[str, Any]]:
+    """By the id of the call: the results that stand between a message and the next that is none."""
+    found: dict[str, dict[str, Any]] = {}
+    for message in messages[index + 1 :]:
+        if message["role"] != "tool":
+            break
+        found[message["id"]] = message
+    return found
+
+
+def _step(message: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], place: int) -> Step:
     calls = [
         Call(
+            place=number,
             id=call["id"],
             tool=call["name"],
             arguments=call["arguments"] or {},
@@ -139,7 +156,7 @@ def _step(message: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) 
             answered=call["id"] in results,
             failed=bool(results.get(call["id"], {}).get("error")),
         )
-        for call in message.get("tool_calls") or []
+        for number, call in enumerate(message.get("tool_calls") or [], place)
     ]
     return Step(message["content"] or "", tuple(calls), message.get("usage"))
 

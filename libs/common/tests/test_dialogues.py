@@ -170,6 +170,9 @@ def test_the_language_of_the_dialogue_holds_for_each_reply_and_is_not_asked_for(
     assert "language" not in assistant.asked[0]
     assert play({"language": "zh"}, assistant=assistant).passed
     assert assistant.asked[1]["language"] == "zh"
+    assert "skill" not in assistant.asked[0]
+    assert play({"skill": "helper"}, assistant=assistant).passed
+    assert assistant.asked[2]["skill"] == "helper"
 
 
 def test_a_choice_is_posted_by_its_value() -> None:

@@ -313,6 +313,26 @@ async def test_mapping():
     assert (await run(call(), FakeOutbound(OutboundResponse(204, {}, b"")))).output is None
 
 
+@pytest.mark.parametrize("write", [False, True])
+async def test_a_refusal_that_is_an_answer_is_mapped_like_one(write):
+    mapping = {"answers": [404, 409], "select": "detail && join('', ['No: ', detail]) || @"}
+    no = FakeOutbound(answer({"detail": "not yours"}, 409))
+    refused = await run(call(write=write, response=mapping), no)
+    assert (refused.output, refused.attempts) == ("No: not yours", 1)
+    assert (await run(call(response=mapping), FakeOutbound(answer({"id": 1})))).output == {"id": 1}
+    failed = await failure(call(response=mapping), FakeOutbound(answer({"detail": "why"}, 422)))
+    assert (failed.error.code, failed.error.http_status) == ("upstream_error", 422)
+    reported = call(response={**mapping, "error_when": "detail"})
+    told = await failure(reported, FakeOutbound(answer({"detail": "no"}, 404)))
+    assert told.error.detail == "The answer reports an error: no"
+
+
+@pytest.mark.parametrize("status", [200, 302, 401, 408, 429, 500, 503])
+def test_only_refusals_can_be_answers(status):
+    with pytest.raises(ValueError, match="answers"):
+        ResponseMapping(answers=[status])
+
+
 async def test_max_bytes_and_timeout_reach_the_transport():
     outbound = FakeOutbound(answer({}))
     await run(call(timeout_ms=700, response={"max_bytes": 99}), outbound)
