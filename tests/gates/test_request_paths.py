@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -32,7 +32,7 @@ class Entered:
     def __init__(self) -> None:
         self.modules: dict[str, None] = {}
 
-    def __enter__(self) -> "Entered":
+    def __enter__(self) -> Self:
         sys.setprofile(self._note)
         return self
 
