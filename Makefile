@@ -10,9 +10,18 @@ PYTEST ?= -q
 BENCH ?=
 DATA ?=
 
+define need_python
+$(or $(PYTHON),x) -c '$(NEW_ENOUGH)' 2>/dev/null || { echo "Signalbox needs Python 3.11 or newer, and $(if $(PYTHON),$(PYTHON) is not,none is on the PATH). \
+Install one, or name it: make $(or $(MAKECMDGOALS),setup) PYTHON=/path/to/python3.11" >&2; exit 1; }
+endef
+
 # uv from the PATH, else one of our own under .tools, made with the system's Python alone.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+# The first that runs and is new enough: a version manager's command may be there and not run. 3.11 and 3.12 come first,
+# as the servers that tests start have wheels for them.
+PYTHONS := python3.11 python3.12 python3 python3.13 python3.14 python
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for found in $(PYTHONS); do $$found -c '$(NEW_ENOUGH)' 2>/dev/null && echo $$found && break; done)
 RUN := $(UV) run --no-sync --frozen
 export UV_PYTHON_DOWNLOADS ?= never
 
@@ -96,8 +105,9 @@ bench-intents: .venv/.synced ## Accuracy, scope and cost of learning from exampl
 setup: .venv/.compiled ## Install everything into .venv
 
 .venv/.synced: uv.lock pyproject.toml $(wildcard */*/pyproject.toml) $(UV)
+	@$(need_python)
 	@echo "Installing the workspace into .venv (about a minute on a fresh machine) ..."
-	$(UV) sync --frozen --compile-bytecode
+	$(UV) sync --frozen --compile-bytecode --python $(PYTHON)
 	@touch $@
 
 # Compiled when a source is newer, and not at the start, which would take twice as long, and every start where bytecode
@@ -107,6 +117,7 @@ setup: .venv/.compiled ## Install everything into .venv
 	@touch $@
 
 .tools/bin/uv:
+	@$(need_python)
 	@echo "No uv on this machine: installing one under .tools ..."
 	@$(PYTHON) -m venv .tools
 	@.tools/bin/pip install --quiet --disable-pip-version-check "uv>=0.8"
