@@ -1,5 +1,6 @@
 """Migrations on both databases."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -282,3 +283,23 @@ def test_waiting_ends_when_the_server_comes(tmp_path):
         server.restart()
         waiting.join(30)
         assert stored(server.url) == "0002"
+
+
+class FullDisk:
+    """A file system on which files can be made, and no byte be written."""
+
+    def __call__(self, *_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_a_full_disk_is_said_at_once(url, monkeypatch):
+    monkeypatch.setattr("signalbox.common.storage.sqlite.lock.os.pwrite", FullDisk())
+    with pytest.raises(StorageUnavailable, match="No space left on device; make room"):
+        migrate("scratch", PACKAGE, url, wait=True, wait_s=3600)
+
+
+def test_a_directory_that_cannot_be_made_is_said_at_once(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageUnavailable, match="SIGNALBOX_DATA"):
+        migrate("scratch", PACKAGE, f"sqlite:///{tmp_path / 'file' / 'm.db'}", wait=True, wait_s=3600)

@@ -166,7 +166,9 @@ class Catalog:
             except SignalboxError as error:
                 missing = True
                 if source is not self._local:
-                    self._missing[source.name] = f"{source.name} does not list its models ({error.detail})"
+                    self._missing[source.name] = (
+                        f"{source.name} does not list its models ({error.detail}); name one in SIGNALBOX_MODEL"
+                    )
             if attempt == 0:
                 self._asked += 1
                 if self._asked == expected:

@@ -44,8 +44,8 @@ def migrate(
     """Apply the revisions that are missing; nothing to do (also: a newer schema) costs one look.
 
     Blocks; run it before the event loop, and before `open_database` on the same file. Several processes may
-    call it together: one works, the others wait for it. ``wait``: also wait up to ``wait_s`` seconds for the
-    database to become reachable; ``report`` gets a line about it every few seconds.
+    call it together: one works, the others wait for it. ``wait``: also wait up to ``wait_s`` seconds for a
+    database server to become reachable; ``report`` gets a line about it every few seconds.
 
     Raises:
         StorageUnavailable: the database cannot be reached (in time).
@@ -54,7 +54,7 @@ def migrate(
     """
     source = MigrationSource(service, package)
     target = target_of(source, database_url)
-    waiting = _Waiting(service, wait_s if wait else 0.0, report)
+    waiting = _Waiting(service, wait_s if wait and target.comes_later else 0.0, report)
     while True:
         try:
             return _bring_to_head(source, target, max(wait_s if wait else 0.0, LOCK_PATIENCE_S), report)

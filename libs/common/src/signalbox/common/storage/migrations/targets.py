@@ -5,7 +5,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from signalbox.common.storage.errors import DatabaseInUse, MigrationFailed, StorageUnavailable
 from signalbox.common.storage.factory import BadDatabaseUrl, is_postgres, sqlite_path
@@ -22,6 +22,9 @@ LOCK_TIMEOUT = "10s"
 
 class MigrationTarget(Protocol):
     """One service's tables in one database. Every method raises StorageUnavailable when it is away."""
+
+    comes_later: ClassVar[bool]
+    """Whether it is worth waiting for: a server may be starting, a directory does not appear by itself."""
 
     def stored_version(self) -> str | None:
         """The revision that the database has; None before the first."""
@@ -52,6 +55,8 @@ def target_of(source: MigrationSource, database_url: str) -> MigrationTarget:
 
 class PostgresTarget:
     """A PostgreSQL database, locked by an advisory lock of the service's own."""
+
+    comes_later: ClassVar[bool] = True
 
     def __init__(self, source: MigrationSource, url: str) -> None:
         self._table = source.version_table
@@ -112,6 +117,8 @@ class PostgresTarget:
 
 class SqliteTarget:
     """A SQLite file, locked as a running service locks it."""
+
+    comes_later: ClassVar[bool] = False
 
     def __init__(self, source: MigrationSource, path: Path) -> None:
         self._source = source

@@ -21,12 +21,17 @@ class FileLock:
         self._handle: int | None = None
 
     def acquire(self) -> None:
-        """Take the lock; raises DatabaseInUse at once when another has it."""
+        """Take the lock.
+
+        Raises:
+            DatabaseInUse: at once, when another has it.
+            StorageUnavailable: the file cannot be made or written.
+        """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StorageUnavailable(f"The database {self._database} cannot be used: {error}.") from error
+            raise self._unusable(error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -35,8 +40,12 @@ class FileLock:
                 f"The database {self._database} is in use by process {self._owner()}; stop it, or start "
                 "this one with another data directory (several processes need PostgreSQL)."
             ) from None
-        os.truncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        try:
+            os.truncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+        except OSError as error:
+            os.close(handle)
+            raise self._unusable(error) from error
         self._handle = handle
 
     def release(self) -> None:
@@ -44,6 +53,12 @@ class FileLock:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
+
+    def _unusable(self, error: OSError) -> StorageUnavailable:
+        return StorageUnavailable(
+            f"The database {self._database} cannot be used: {error.strerror}; make room or give permission there, "
+            "or name another directory in SIGNALBOX_DATA."
+        )
 
     def _owner(self) -> str:
         with contextlib.suppress(OSError):
