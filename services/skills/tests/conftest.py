@@ -170,6 +170,17 @@ class MemoryRuns:
         self.writes.append("finish")
         self.runs[run.tenant, run.run_id] = run
 
+    async def transcripts(
+        self, tenant: str, session_id: str, skill: str, turn_ids: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        return [
+            (run.turn_id, run.transcript)
+            for run in self.runs.values()
+            if (run.tenant, run.session_id, run.skill) == (tenant, session_id, skill)
+            and run.turn_id in turn_ids
+            and run.transcript is not None
+        ]
+
     async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
         names = [name for name, run in self.runs.items() if run.session_id in session_ids]
         for name in names:
@@ -231,6 +242,7 @@ class Bench:
         self.metrics = Metrics("skills")
         self.skill_metrics = SkillMetrics(self.metrics)
         self.context_tokens = 48_000
+        self.transcript_chars = 64_000
         tracing = TracerProvider()
         tracing.add_span_processor(SimpleSpanProcessor(self.spans))
         self.tracer = tracing.get_tracer("test")
@@ -241,6 +253,7 @@ class Bench:
         return SkillRuns(
             FakeBooks(self.book), self.runs, callees, self.tracer, self.skill_metrics,
             result_chars=1000, context_tokens=self.context_tokens,
+            transcript_chars=self.transcript_chars,
         )  # fmt: skip
 
     async def run(

@@ -4,7 +4,7 @@ import json
 
 from signalbox.common.clients import ServiceCallFailed
 from signalbox.contracts.problem import Problem
-from signalbox.skills.compaction import _tokens_of
+from signalbox.skills.compaction import tokens_of_messages
 
 
 def too_long():
@@ -68,7 +68,7 @@ async def test_older_steps_become_notes(make_bench):
     assert len(result.usage) == len(bench.model.requests), "notes are paid for by the run"
     head = [message.model_dump_json() for message in asked[0].messages]
     for request in asked:
-        assert _tokens_of(request.messages) <= 4000
+        assert tokens_of_messages(request.messages) <= 4000
         assert [message.model_dump_json() for message in request.messages[: len(head)]] == head
         assert paired(request)
     last = asked[-1].messages
@@ -92,7 +92,7 @@ async def test_without_notes_old_results_are_left_out(make_bench):
     result = await bench.run()
     assert result.message == "All is found."
     last = prompts(bench)[-1]
-    assert _tokens_of(last.messages) <= 4000
+    assert tokens_of_messages(last.messages) <= 4000
     assert paired(last)
     assert sum("left_out" in (message.content or "") for message in last.messages) > 3
     assert json.loads(last.messages[-1].content)["of"] == "item 30"

@@ -32,3 +32,5 @@ class ChatMessage(WireModel):
     role: str
     """``user``, ``assistant``, ``human_agent`` or ``system``."""
     text: str
+    turn_id: str | None = None
+    """The turn that it is of, so that a skill finds what its tools gave then; None of a summary."""

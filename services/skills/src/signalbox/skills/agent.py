@@ -16,15 +16,19 @@ from signalbox.skills import messages
 from signalbox.skills.book import CompiledAgent, SkillBook
 from signalbox.skills.budget import Meter
 from signalbox.skills.checkpoint import Checkpoint
-from signalbox.skills.compaction import Compaction
+from signalbox.skills.compaction import Compaction, tokens_of_messages
 from signalbox.skills.errors import ModelRefused, ModelUnavailable, OutcomeUnknown, OutOfTime
 from signalbox.skills.journal import Journal
+from signalbox.skills.memory import Memory
 from signalbox.skills.model import Conversation, chat_request
 from signalbox.skills.prompt import first_messages, stable_ends
 from signalbox.skills.tool_use import ToolUse
+from signalbox.skills.transcript import NOT_KNOWN, NOT_MADE, Transcript, transcript_of
 
 _LOG = logging.getLogger(__name__)
 _MAX_NAMED = 5
+_LEAST_MEMORY = 1000
+"""Tokens of earlier results; where there is no room for so many, none are shown."""
 
 
 class _BadOutput(Exception):
@@ -45,6 +49,8 @@ class AgentRun:
         tool_use: ToolUse,
         meter: Meter,
         context_tokens: int,
+        transcript_chars: int,
+        memory: Memory,
         journal: Journal,
     ) -> None:
         self._book = book
@@ -54,9 +60,11 @@ class AgentRun:
         self._conversation = conversation
         self._tool_use = tool_use
         self._meter = meter
-        self._messages = first_messages(agent.system, request)
-        self._head = len(self._messages)
-        self._compaction = Compaction(conversation, head=self._head, tokens=context_tokens)
+        self._memory = memory
+        self._memory_tokens = min(agent.skill.history.tool_results, context_tokens // 3)
+        self._transcript_chars = transcript_chars
+        self._messages = self._beginning()
+        self._compaction = Compaction(conversation, head=len(self._messages), tokens=context_tokens)
         self._shortened = 0
         self._step = 0
         self._repaired = False
@@ -65,6 +73,7 @@ class AgentRun:
         self._journal = journal
         self._open_calls: list[ToolCall] = []
         journal.stands(self._stand)
+        journal.leaves(self._left)
         if (stood := journal.checkpoint) is not None:
             self._go_on_from(stood)
 
@@ -101,6 +110,8 @@ class AgentRun:
     def _go_on_from(self, stood: Checkpoint) -> None:
         """Take up an earlier attempt where it stood. What it has used counts."""
         self._messages = list(stood.messages)
+        if stood.head is not None:
+            self._compaction.head = stood.head
         self._tool_use.sources.restore(self._messages)
         self._model = stood.model
         self._step = stood.step
@@ -117,6 +128,7 @@ class AgentRun:
     def _stand(self) -> Checkpoint:
         return Checkpoint(
             messages=self._messages,
+            head=self._compaction.head,
             step=self._step,
             text=self._text,
             repaired=self._repaired,
@@ -145,7 +157,7 @@ class AgentRun:
         )
         labels = self._labels(
             "model" if self._degraded is None else "cheaper",
-            stable_ends=stable_ends(self._messages, self._head),
+            stable_ends=stable_ends(self._messages, self._compaction.head),
         )
         try:
             answer = await self._conversation.ask(request, labels, aloud=skill.output_schema is None)
@@ -179,7 +191,32 @@ class AgentRun:
         before = self._messages
         self._messages = await self._compaction.shortened(before, self._model, labels, by_half=by_half)
         self._shortened += 1
-        return self._messages is not before
+        return self._messages is not before or self._remember_less()
+
+    def _remember_less(self) -> bool:
+        """Make room among what earlier turns have left, where the run's own steps leave none; whether there was any."""
+        if not self._memory or self._memory_tokens == 0:
+            return False
+        own = self._messages[self._compaction.head :]
+        before = tokens_of_messages(self._messages)
+        while self._memory_tokens and tokens_of_messages(self._messages) >= before:
+            self._memory_tokens = self._memory_tokens // 4 if self._memory_tokens > _LEAST_MEMORY else 0
+            beginning = self._beginning()
+            self._compaction.head = len(beginning)
+            self._messages = [*beginning, *own]
+        return tokens_of_messages(self._messages) < before
+
+    def _beginning(self) -> list[Message]:
+        remembered = self._memory.within(self._memory_tokens)
+        return first_messages(self._agent.system, self._request, remembered)
+
+    def _left(self, result: SkillResult) -> Transcript | None:
+        """What later turns are shown; nothing of a run that was stopped, whose turn is not in the conversation."""
+        if result.status == "cancelled" or self._agent.skill.history.tool_results == 0:
+            return None
+        own = self._messages[self._compaction.head :]
+        unanswered = NOT_KNOWN if result.status == "waiting" else NOT_MADE
+        return transcript_of(self._agent, self._request.run_id, own, unanswered, self._transcript_chars)
 
     def _labels(self, what: str, **more: Any) -> CallLabels:
         """Labels of the next model call. Another prompt for the same step is another call."""

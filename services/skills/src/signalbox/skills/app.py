@@ -83,5 +83,6 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
         skill_metrics,
         result_chars=settings.tool_result_chars,
         context_tokens=settings.run_context_tokens,
+        transcript_chars=settings.run_transcript_chars,
     )
     return app

@@ -18,6 +18,8 @@ class Checkpoint(BaseModel):
 
     version: Literal[1] = 1
     messages: list[Message]
+    head: int | None = None
+    """How many of the messages the run began with; None of a release that did not say so."""
     step: int
     text: str = ""
     repaired: bool = False

@@ -33,12 +33,13 @@ class Compaction:
 
     def __init__(self, conversation: Conversation, *, head: int, tokens: int) -> None:
         self._conversation = conversation
-        self._head = head
+        self.head = head
+        """How many messages the run began with."""
         self._tokens = tokens
 
     def fits(self, messages: Sequence[Message]) -> bool:
         """Whether a prompt of these messages is within the room."""
-        return _tokens_of(messages) <= self._tokens
+        return tokens_of_messages(messages) <= self._tokens
 
     async def shortened(
         self, messages: list[Message], model: RoleModel, labels: CallLabels, *, by_half: bool = False
@@ -48,11 +49,13 @@ class Compaction:
         Raises:
             OutOfTime: the run's time is used up.
         """
-        steps = _steps(messages[self._head :])
-        room = min(self._tokens, _tokens_of(messages)) if by_half else self._tokens
-        left = room // 2 - _tokens_of(messages[: self._head]) - _NOTES_TOKENS
+        steps = _steps(messages[self.head :])
+        room = min(self._tokens, tokens_of_messages(messages)) if by_half else self._tokens
+        left = room // 2 - tokens_of_messages(messages[: self.head]) - _NOTES_TOKENS
         kept = 1
-        while kept < len(steps) and _tokens_of([m for step in steps[-kept - 1 :] for m in step]) <= left:
+        while (
+            kept < len(steps) and tokens_of_messages([m for step in steps[-kept - 1 :] for m in step]) <= left
+        ):
             kept += 1
         older = [message for step in steps[:-kept] for message in step]
         if not older:
@@ -66,7 +69,7 @@ class Compaction:
                 message.model_copy(update={"content": _LEFT_OUT}) if message.role == "tool" else message
                 for message in older
             ]
-        return [*messages[: self._head], *older, *newest]
+        return [*messages[: self.head], *older, *newest]
 
     async def _notes(self, older: Sequence[Message], model: RoleModel, labels: CallLabels) -> str:
         each = max(64, 2 * self._tokens // len(older))
@@ -94,7 +97,18 @@ def _steps(messages: Sequence[Message]) -> list[list[Message]]:
     return steps
 
 
-def _tokens_of(messages: Sequence[Message]) -> int:
+def is_notes(message: Message) -> bool:
+    """Whether a message is notes on steps that are no longer there."""
+    return (
+        message.role == "assistant"
+        and not message.tool_calls
+        and isinstance(message.content, str)
+        and message.content.startswith(_NOTES)
+    )
+
+
+def tokens_of_messages(messages: Sequence[Message]) -> int:
+    """About how many tokens messages have in a prompt, their tool calls included."""
     total = 0
     for message in messages:
         total += _OF_A_MESSAGE

@@ -18,6 +18,7 @@ from signalbox.skills.budget import Spent
 from signalbox.skills.checkpoint import Checkpoint
 from signalbox.skills.ports import Runs
 from signalbox.skills.records import RunRecord, RunStatus, StepRecord, StepStatus
+from signalbox.skills.transcript import Transcript
 
 _PICO = Decimal(10) ** 12
 _STATUS: dict[str, RunStatus] = {"waiting": "waiting", "cancelled": "cancelled", "failed": "failed"}
@@ -42,6 +43,7 @@ class Journal:
         self._begun = taken is not None
         self._steps = {step.step: step for step in steps}
         self._stand: Callable[[], Checkpoint] | None = None
+        self._left: Callable[[SkillResult], Transcript | None] | None = None
         self._record = taken or RunRecord(
             tenant=context.tenant,
             run_id=request.run_id,
@@ -72,6 +74,10 @@ class Journal:
     def stands(self, stand: Callable[[], Checkpoint]) -> None:
         """Say how to learn where the run stands; that is asked only when something is written."""
         self._stand = stand
+
+    def leaves(self, left: Callable[[SkillResult], Transcript | None]) -> None:
+        """Say how to learn what the run leaves for later turns; that is asked when it ends."""
+        self._left = left
 
     async def before_write(
         self, step: str, tool: str, arguments: dict[str, Any], idempotency_key: str
@@ -125,6 +131,7 @@ class Journal:
     async def finish(self, result: SkillResult, spent: Spent) -> None:
         """Write down how the run ended. The request is forgotten: only a run that goes on needs it."""
         now = now_ms()
+        left = self._left(result) if self._left is not None else None
         goes_on = result.status in {"waiting", "cancelled"}
         ended = replace(
             self._record,
@@ -133,6 +140,7 @@ class Journal:
             request=self._record.request if goes_on else "{}",
             state=self._record.state if goes_on else None,
             result=result.model_dump_json(),
+            transcript=None if left is None else left.model_dump_json(exclude_none=True),
             steps=result.steps,
             input_tokens=spent.input_tokens,
             output_tokens=spent.output_tokens,

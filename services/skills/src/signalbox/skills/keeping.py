@@ -10,7 +10,7 @@ from signalbox.skills.ports import Runs
 from signalbox.skills.records import RunRecord, StepRecord
 
 _PAGE = 50
-_JSON = ("request", "state", "result", "arguments", "output", "error")
+_JSON = ("request", "state", "result", "transcript", "arguments", "output", "error")
 _INTERNAL = frozenset({"tenant", "owner", "heartbeat_at"})
 
 

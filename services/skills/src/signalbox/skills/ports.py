@@ -94,6 +94,12 @@ class Runs(Protocol):
         """Store how a run ended; one that made no write is stored only now. Raises DuplicateKey."""
         ...
 
+    async def transcripts(
+        self, tenant: str, session_id: str, skill: str, turn_ids: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """What runs of a skill have left in turns of a session: turn and ``Transcript`` as JSON, oldest first."""
+        ...
+
     async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
         """Remove the runs of sessions with their steps; returns how many runs there were."""
         ...

@@ -30,6 +30,7 @@ class RunRecord:
     reason: str | None = None
     state: str | None = None
     result: str | None = None
+    transcript: str | None = None
     attempt: int = 1
     owner: str | None = None
     heartbeat_at: int | None = None

@@ -23,6 +23,7 @@ _ENDING = (
     "request",
     "state",
     "result",
+    "transcript",
     "steps",
     "input_tokens",
     "output_tokens",
@@ -56,6 +57,11 @@ _INSERT_STEP = Statement(insert_into("skills_run_steps", columns_of(StepRecord))
 _END_STEP = Statement(
     f"UPDATE skills_run_steps SET {assigned(_STEP_ENDING)}"
     f" WHERE {_THIS_RUN} AND step = :in_step AND status IN ('begun', 'unknown')"
+)
+_TRANSCRIPTS = Statement(
+    "SELECT turn_id, transcript FROM skills_runs"
+    f" WHERE tenant = :in_tenant AND {any_of('turn_id', 'turns')} AND session_id = :in_session"
+    " AND skill = :in_skill AND transcript IS NOT NULL ORDER BY created_at, run_id"
 )
 _OF_SESSIONS = f"tenant = :in_tenant AND {any_of('session_id', 'sessions')}"
 _FORGET_STEPS = Statement(
@@ -129,6 +135,15 @@ class SqlRuns:
         values = {f"new_{name}": getattr(run, name) for name in _ENDING}
         place = {"in_tenant": run.tenant, "in_run": run.run_id, "in_attempt": run.attempt}
         await self._database.write(Write(_FINISH_RUN, {**values, **place}, expect=1))
+
+    async def transcripts(
+        self, tenant: str, session_id: str, skill: str, turn_ids: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """See ``Runs.transcripts``."""
+        of = {"in_tenant": tenant, "in_session": session_id, "in_skill": skill, "turns": list(turn_ids)}
+        return [
+            (row["turn_id"], row["transcript"]) for row in await self._database.fetch_all(_TRANSCRIPTS, of)
+        ]
 
     async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
         """See ``Runs.forget``."""

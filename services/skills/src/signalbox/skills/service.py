@@ -27,11 +27,12 @@ from signalbox.contracts.work import (
 )
 from signalbox.skills import messages
 from signalbox.skills.agent import AgentRun
-from signalbox.skills.book import CompiledAgent, CompiledFunction, SkillBook
+from signalbox.skills.book import CompiledAgent, CompiledFunction, CompiledSkill, SkillBook
 from signalbox.skills.budget import Meter, joined
 from signalbox.skills.errors import ModelUnavailable
 from signalbox.skills.function import run_function
 from signalbox.skills.journal import Journal
+from signalbox.skills.memory import Memory, remembered
 from signalbox.skills.metrics import SkillMetrics
 from signalbox.skills.model import Conversation, chosen_model
 from signalbox.skills.ports import HttpCalls, Model, Runs, SkillBooks, ToolCaller
@@ -65,6 +66,7 @@ class SkillRuns:
         *,
         result_chars: int,
         context_tokens: int,
+        transcript_chars: int,
     ) -> None:
         self._books = books
         self._runs = runs
@@ -73,6 +75,7 @@ class SkillRuns:
         self._result_chars = result_chars
         self._metrics = metrics
         self._context_tokens = context_tokens
+        self._transcript_chars = transcript_chars
 
     async def prepare(self, request: SkillRunRequest, principal: Principal) -> Work:
         """The work of a call, once it is certain that it can begin.
@@ -137,6 +140,15 @@ class SkillRuns:
         await journal.after_write(note, reply)
         return result
 
+    async def _read(
+        self, skill: CompiledSkill, request: SkillRunRequest, parent: Parent | None
+    ) -> tuple[RunRecord | None, Memory]:
+        """What is stored of the run, and what it remembers of earlier turns; read at the same time."""
+        found = self._runs.find(request.context.tenant, request.run_id)
+        if parent is not None or not isinstance(skill, CompiledAgent) or not request.history:
+            return await found, Memory.of_nothing()
+        return await asyncio.gather(found, remembered(self._runs, skill, request))
+
     async def _run(
         self,
         book: SkillBook,
@@ -145,13 +157,13 @@ class SkillRuns:
         emit: Emit,
         parent: Parent | None,
     ) -> SkillResult:
-        stored = await self._runs.find(request.context.tenant, request.run_id)
+        skill = book.skill(request.skill)
+        stored, memory = await self._read(skill, request, parent)
         if stored is not None and stored.result is not None and stored.status != "cancelled":
             again = SkillResult.model_validate_json(stored.result)
             emit(TextEvent(data=TextData(delta=again.message)))
             return again
         journal = await self._journal(request, stored, parent)
-        skill = book.skill(request.skill)
         own = skill.skill.budget if isinstance(skill, CompiledAgent) else Budget()
         meter = Meter(
             joined(own, parent.budget) if parent is not None else own,
@@ -162,7 +174,7 @@ class SkillRuns:
             try:
                 if isinstance(skill, CompiledAgent):
                     result = await self._run_agent(
-                        book, skill, request, principal, emit, meter, journal, parent
+                        book, skill, request, principal, emit, meter, journal, memory, parent
                     )
                 else:
                     result = await self._run_function(book, skill, request, journal)
@@ -187,6 +199,7 @@ class SkillRuns:
         emit: Emit,
         meter: Meter,
         journal: Journal,
+        memory: Memory,
         parent: Parent | None,
     ) -> SkillResult:
         model = self._callees.model_for(principal)
@@ -232,6 +245,8 @@ class SkillRuns:
             tool_use=tool_use,
             meter=meter,
             context_tokens=self._context_tokens,
+            transcript_chars=self._transcript_chars,
+            memory=memory,
             journal=journal,
         )
         return await run.run()

@@ -15,5 +15,7 @@ class SkillsSettings(CommonSettings):
     """Characters of one tool result that a model is shown; a longer one is cut, and says so."""
     run_context_tokens: int = Field(default=48_000, ge=1000)
     """Tokens, estimated, that the prompt of a run may come to; beyond, its older steps become notes of its model."""
+    run_transcript_chars: int = Field(default=64_000, ge=1000)
+    """Characters of a run's tool calls and results that are kept for later turns; beyond, they are shortened."""
     roles_cache_seconds: float = Field(default=30.0, ge=0)
     """How long the gateway's default models are remembered."""

@@ -66,6 +66,19 @@ class Sources:
         return self._found.index(passage)
 
 
+def without_numbers(content: str) -> str:
+    """What ``Sources.told`` gave, for another run: there the numbers are those of other passages."""
+    told = _shown(content)
+    if not isinstance(told, list):
+        return content
+    kept = [
+        {name: value for name, value in entry.items() if name != "number"}
+        for entry in told
+        if isinstance(entry, dict)
+    ]
+    return as_data({_KEY: kept})
+
+
 def _shown(content: str) -> Any:
     try:
         told = orjson.loads(content)

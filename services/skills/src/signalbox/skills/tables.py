@@ -23,6 +23,7 @@ RUNS = Table(
     Column("request", Text, nullable=False),
     Column("state", Text),
     Column("result", Text),
+    Column("transcript", Text),
     Column("attempt", BigInteger, nullable=False),
     Column("owner", Text),
     Column("heartbeat_at", BigInteger),
@@ -35,8 +36,10 @@ RUNS = Table(
     Column("finished_at", BigInteger),
     Index("skills_runs_session", "tenant", "session_id", "created_at"),
     Index("skills_runs_status", "tenant", "status", "updated_at"),
+    Index("skills_runs_turn", "tenant", "turn_id"),
 )
-"""One row per run. ``state`` is the conversation with the model where a run can go on; ``result`` what it gave."""
+"""One row per run. ``state`` is the conversation with the model where a run can go on; ``result`` what it gave,
+``transcript`` what later turns are shown of its tool calls."""
 
 RUN_STEPS = Table(
     "skills_run_steps",

@@ -50,7 +50,7 @@ class Situation:
             "slots": self.slots,
             "reason": self.reason,
             "message": self.message,
-            "transcript": [message.model_dump() for message in self.transcript],
+            "transcript": [message.model_dump(include={"role", "text"}) for message in self.transcript],
         }
 
 

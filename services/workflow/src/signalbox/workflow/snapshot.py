@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from signalbox.common.rules import RuleEngine
+from signalbox.common.sensitive import sensitive_members
 from signalbox.common.template_values import context_values, effective_variables
 from signalbox.common.templates import Templates, is_foreign, localized
 from signalbox.common.validation import load_snapshot
@@ -81,7 +82,7 @@ class WorkflowSnapshot:
     @cached_property
     def sensitive(self) -> dict[str, frozenset[str]]:
         """By tool, the arguments that are not kept with a turn: ``writeOnly``, or of format ``password``."""
-        marked = {tool.id: _sensitive_members(tool.parameters) for tool in self.config.tools}
+        marked = {tool.id: sensitive_members(tool.parameters) for tool in self.config.tools}
         return {tool: names for tool, names in marked.items() if names}
 
     @cached_property
@@ -135,22 +136,6 @@ class WorkflowSnapshot:
         """Whether following the route may change something outside of Signalbox."""
         targets = (("flow", route.flow), ("skill", route.skill), ("tool", route.tool))
         return any(f"{kind}:{name}" in self._writing for kind, name in targets if name is not None)
-
-
-def _sensitive_members(schema: Any) -> frozenset[str]:
-    """Names of the properties, at any depth of a JSON schema, that are marked as secret."""
-    if isinstance(schema, list):
-        return frozenset().union(*map(_sensitive_members, schema))
-    if not isinstance(schema, dict):
-        return frozenset()
-    properties = schema.get("properties")
-    declared = properties if isinstance(properties, dict) else {}
-    own = {
-        name
-        for name, part in declared.items()
-        if isinstance(part, dict) and (part.get("writeOnly") is True or part.get("format") == "password")
-    }
-    return frozenset(own).union(*map(_sensitive_members, schema.values()))
 
 
 def _flow_writes(flow: Flow, flows: dict[str, Flow], tools: set[str], seen: set[str]) -> bool:

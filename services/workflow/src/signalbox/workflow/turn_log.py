@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from signalbox.common.cache import EventLogs, key
 from signalbox.common.errors import Unavailable
+from signalbox.common.sensitive import masked
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.events import (
     CompleteEvent,
@@ -175,20 +176,12 @@ def _kept_form(event: WireModel, sensitive: Mapping[str, frozenset[str]]) -> dic
     data = kept["data"]
     target = data.get("target") or {}
     tool = target.get("id", "") if target.get("kind") == "tool" else data.get("tool", "")
-    masked = sensitive.get(tool, frozenset())
-    if masked:
+    secret = sensitive.get(tool, frozenset())
+    if secret:
         for member in ("arguments", "output", "parameters"):
             if member in data:
-                data[member] = _masked(data[member], masked)
+                data[member] = masked(data[member], secret)
     output = data.get("output")
     if output is not None and len(orjson.dumps(output)) > _MAX_KEPT_OUTPUT:
         data["output"] = f"({len(orjson.dumps(output))} bytes, not kept)"
     return kept
-
-
-def _masked(value: Any, names: frozenset[str]) -> Any:
-    if isinstance(value, dict):
-        return {name: "***" if name in names else _masked(item, names) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_masked(item, names) for item in value]
-    return value

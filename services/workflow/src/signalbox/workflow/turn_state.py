@@ -231,10 +231,10 @@ def chat_messages(turns: Sequence[TurnRecord]) -> list[ChatMessage]:
     messages: list[ChatMessage] = []
     for turn in turns:
         if turn.kind == "message":
-            messages.append(ChatMessage(role="user", text=turn.user_text))
+            messages.append(ChatMessage(role="user", text=turn.user_text, turn_id=turn.turn_id))
         text = QueryReply.model_validate_json(turn.reply).message if turn.reply is not None else ""
         if text:
-            messages.append(ChatMessage(role="assistant", text=text))
+            messages.append(ChatMessage(role="assistant", text=text, turn_id=turn.turn_id))
     return messages
 
 

@@ -44,7 +44,15 @@ from signalbox.contracts.config.policies import (
     Retention,
     Thresholds,
 )
-from signalbox.contracts.config.skills import AgentSkill, Approval, Budget, FunctionSkill, Skill, Subtask
+from signalbox.contracts.config.skills import (
+    AgentSkill,
+    Approval,
+    Budget,
+    FunctionSkill,
+    Skill,
+    SkillHistory,
+    Subtask,
+)
 from signalbox.contracts.config.tools import Knowledge, McpSource, OpenApiOrigin, StatusCheck, Tool
 
 __all__ = [
@@ -94,6 +102,7 @@ __all__ = [
     "Route",
     "SetStep",
     "Skill",
+    "SkillHistory",
     "Slot",
     "SlotValidation",
     "StatusCheck",

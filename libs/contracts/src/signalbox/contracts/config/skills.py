@@ -37,6 +37,14 @@ class Approval(ConfigModel):
     by: Literal["user", "operator"] = "user"
 
 
+class SkillHistory(ConfigModel):
+    """What a skill is shown of its own earlier turns in the session, beside their texts."""
+
+    tool_results: int = Field(default=12_000, ge=0, le=200_000)
+    """Tokens, estimated, of its earlier tool calls with their results: the newest whole, older ones shortened. 0 keeps
+    and shows none."""
+
+
 class AgentSkill(ConfigModel):
     """A model that works in steps, with tools, until it is done."""
 
@@ -54,6 +62,7 @@ class AgentSkill(ConfigModel):
     """Model calls in one run."""
     parallel_tool_calls: bool = True
     budget: Budget = Budget()
+    history: SkillHistory = SkillHistory()
     approval: Approval = Approval()
     output_schema: JsonSchema | None = None
     """The final answer is JSON of this schema; none means plain text."""

@@ -1,3 +1,3 @@
 """Schema revisions of the Skills service; see ``signalbox.common.storage.migrations``."""
 
-HEAD = "0001"
+HEAD = "0002"
