@@ -1,5 +1,6 @@
 """Skills: an agent with tools on a scripted model, streamed text, and function skills."""
 
+import json
 from typing import Any
 
 from support.public_api import PublicApi, new_session, text_of
@@ -76,6 +77,32 @@ def test_the_model_is_told_the_result_and_the_conversation(
     assert any("hello before" in text for text in texts)
     (result,) = [message for message in asked[-1] if message["role"] == "tool"]
     assert token in result["content"] or "/lookup" in result["content"]
+
+
+def test_a_later_turn_is_told_what_tools_gave_in_earlier_ones(
+    client: PublicApi, provider: FakeProvider, probe: dict[str, Any]
+) -> None:
+    tokens, session = [new_session("tok") for _ in range(3)], new_session()
+    provider.script([rule for token in tokens[:2] for rule in _lookup(token)])
+    for token in tokens[:2]:
+        client.query(f"agent {token}", session, **probe)
+    provider.script([{"match": {"last_user_contains": tokens[2]}, "reply": "As I said."}])
+    client.query(f"agent {tokens[2]}", session, **probe)
+    [last] = [record.body["messages"] for record in provider.requests() if record.method == "POST"][-1:]
+    earlier = [message for message in last if message["role"] != "system"][:-1]
+    roles = ["user", "assistant", "tool", "assistant"]
+    assert [message["role"] for message in earlier] == roles * 2
+    for token, turn in zip(tokens, (earlier[:4], earlier[4:]), strict=False):
+        asked, (call,), result, answer = turn[0], turn[1]["tool_calls"], turn[2], turn[3]
+        assert asked["content"] == f"agent {token}"
+        assert call["function"]["name"] == "lookup"
+        assert json.loads(call["function"]["arguments"]) == {"word": token}
+        assert result["tool_call_id"] == call["id"]
+        assert json.loads(result["content"])["path"] == "/lookup"
+        assert answer["content"].endswith(WORDS)
+    kept = client.call("GET", f"/api/v1/session/{session}/export")["skill_runs"]
+    left = {json.dumps(run.get("transcript")) for run in kept}
+    assert len(left) == 3, "two runs have left what the third was told"
 
 
 def test_a_tool_that_fails_is_told_to_the_model(

@@ -1,5 +1,6 @@
 """kill -9 of Skills at each of five steps, two of which write: the run goes on, and each write is made once."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -98,6 +99,15 @@ def test_a_run_goes_on_and_each_write_is_made_once(
     assert backend.effects == {"/write-1": 1, "/write-2": 1}
     assert backend.requests["/write-1"] == (2 if step == 2 else 1)
     assert backend.requests["/write-2"] == (2 if step == 4 else 1)
+    session = str(reply["session_id"])
+    later = new_session("tok")
+    model.script([{"match": {"last_user_contains": later}, "reply": "As I said."}])
+    user.query(f"do {later}", session, workflow_id=f"doer-{token}")
+    told = [message for message in model.requests()[-1].body["messages"] if message["role"] != "system"]
+    assert [message["role"] for message in told] == ["user", *["assistant", "tool"] * 4, "assistant", "user"]
+    calls = [call for message in told for call in message.get("tool_calls") or ()]
+    assert [call["id"] for call in calls] == [one["tool_call_id"] for one in told if one["role"] == "tool"]
+    assert [json.loads(call["function"]["arguments"])["at"] for call in calls] == [path[1:] for path in PATHS]
 
 
 @pytest.mark.parametrize("backend", [False], ids=["honours none"], indirect=True)

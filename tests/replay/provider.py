@@ -6,7 +6,7 @@ conversation's prompt lacks, doubles or misorders is a difference, noted with th
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -89,10 +89,39 @@ def answer_to(heard: Heard, messages: list[Mapping[str, Any]]) -> Step:
             f"{len(places)} messages of the user, of which the recording has {len(recording.turns)}"
         )
     earlier = [text for turn in turns[:-1] for text in (turn.user, _reply(recording, turn))]
-    shown = [message.get("content") or "" for message in said[: places[-1]]]
+    before = said[: places[-1]]
+    _check_remembered(turns[:-1], before)
+    shown = [
+        message.get("content") or ""
+        for message in before
+        if message["role"] != "tool" and not message.get("tool_calls")
+    ]
     if shown != earlier or said[places[-1]]["content"] != turns[-1].user:
         raise Differs(f"turn {len(turns)}: the conversation so far is not the recorded one")
     return _next_step(heard, turns[-1], said[places[-1] + 1 :], f"turn {len(turns)}")
+
+
+def _check_remembered(turns: Sequence[Turn], before: list[Mapping[str, Any]]) -> None:
+    """Earlier calls that are shown again are the recorded ones, each with its result; old ones may be left out.
+
+    Raises:
+        Differs: a call is none of the recording, or has no result right behind it.
+    """
+    recorded = [(call.tool, call.arguments) for turn in turns for step in turn.steps for call in step.calls]
+    waiting: list[str] = []
+    for message in before:
+        if message["role"] == "tool":
+            if not waiting or message.get("tool_call_id") != waiting.pop(0):
+                raise Differs("an earlier result stands behind no call")
+            continue
+        if waiting:
+            raise Differs("an earlier call has no result")
+        for call in message.get("tool_calls") or []:
+            made = (call["function"]["name"], json.loads(call["function"]["arguments"]))
+            if made not in recorded:
+                raise Differs("an earlier call is none of the recording")
+            del recorded[: recorded.index(made) + 1]
+            waiting.append(call["id"])
 
 
 def _next_step(heard: Heard, turn: Turn, done: list[Mapping[str, Any]], place: str) -> Step:

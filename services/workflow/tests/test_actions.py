@@ -62,6 +62,7 @@ async def test_a_handoff_of_a_flow_tells_its_slots_and_its_failure(stage):
     data = (await sent(stage))[0]["data"]
     assert (data["slots"], data["reason"]) == ({"order_id": 1042}, "too_many_attempts")
     assert data["transcript"][-1] == {"role": "assistant", "text": "I give up."}
+    assert all(entry.keys() == {"role", "text"} for entry in data["transcript"])
 
 
 async def test_a_payload_of_the_workflows_own(stage):

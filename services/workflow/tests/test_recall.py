@@ -47,6 +47,14 @@ async def test_a_short_conversation_is_shown_whole_and_costs_no_summary(stage):
     assert stage.gateway.asked == []
 
 
+async def test_each_message_says_of_which_turn_it_is_so_that_skills_find_what_they_left_in_it(stage):
+    prepare(stage, max_turns=6)
+    turns = [(await stage.ask(f"word {number}")).turn_id for number in range(3)]
+    asked = stage.skills.asked[-1]
+    assert [message.turn_id for message in asked.history] == [turns[0], turns[0], turns[1], turns[1]]
+    assert asked.context.turn_id == turns[2]
+
+
 async def test_turns_that_no_longer_fit_are_shown_as_a_summary_made_after_the_reply(stage):
     prepare(stage, max_turns=6)
     gate = Gate()

@@ -58,10 +58,11 @@ _END_STEP = Statement(
     f"UPDATE skills_run_steps SET {assigned(_STEP_ENDING)}"
     f" WHERE {_THIS_RUN} AND step = :in_step AND status IN ('begun', 'unknown')"
 )
+# Not sorted there: SQLite would read all runs of the session, in the order of another index, rather than sort a few.
 _TRANSCRIPTS = Statement(
-    "SELECT turn_id, transcript FROM skills_runs"
-    f" WHERE tenant = :in_tenant AND {any_of('turn_id', 'turns')} AND session_id = :in_session"
-    " AND skill = :in_skill AND transcript IS NOT NULL ORDER BY created_at, run_id"
+    "SELECT turn_id, transcript, created_at, run_id FROM skills_runs"
+    f" WHERE tenant = :in_tenant AND session_id = :in_session AND {any_of('turn_id', 'turns')}"
+    " AND skill = :in_skill AND transcript IS NOT NULL"
 )
 _OF_SESSIONS = f"tenant = :in_tenant AND {any_of('session_id', 'sessions')}"
 _FORGET_STEPS = Statement(
@@ -141,9 +142,9 @@ class SqlRuns:
     ) -> list[tuple[str, str]]:
         """See ``Runs.transcripts``."""
         of = {"in_tenant": tenant, "in_session": session_id, "in_skill": skill, "turns": list(turn_ids)}
-        return [
-            (row["turn_id"], row["transcript"]) for row in await self._database.fetch_all(_TRANSCRIPTS, of)
-        ]
+        rows = await self._database.fetch_all(_TRANSCRIPTS, of)
+        ordered = sorted(rows, key=lambda row: (row["created_at"], row["run_id"]))
+        return [(row["turn_id"], row["transcript"]) for row in ordered]
 
     async def forget(self, tenant: str, session_ids: Sequence[str]) -> int:
         """See ``Runs.forget``."""

@@ -36,7 +36,7 @@ RUNS = Table(
     Column("finished_at", BigInteger),
     Index("skills_runs_session", "tenant", "session_id", "created_at"),
     Index("skills_runs_status", "tenant", "status", "updated_at"),
-    Index("skills_runs_turn", "tenant", "turn_id"),
+    Index("skills_runs_turn", "tenant", "session_id", "turn_id"),
 )
 """One row per run. ``state`` is the conversation with the model where a run can go on; ``result`` what it gave,
 ``transcript`` what later turns are shown of its tool calls."""

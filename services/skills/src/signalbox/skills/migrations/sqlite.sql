@@ -1,4 +1,4 @@
--- All tables of skills at revision 0001, for a new SQLite file. Made from the revisions by
+-- All tables of skills at revision 0002, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_skills (
     version_num VARCHAR(32) NOT NULL,
@@ -30,7 +30,7 @@ CREATE TABLE skills_runs (
     cost_pico BIGINT,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
-    finished_at BIGINT,
+    finished_at BIGINT, transcript TEXT,
     PRIMARY KEY (tenant, run_id)
 );
 CREATE INDEX skills_runs_session ON skills_runs (tenant, session_id, created_at);
@@ -50,4 +50,5 @@ CREATE TABLE skills_run_steps (
     PRIMARY KEY (tenant, run_id, step),
     CONSTRAINT skills_run_steps_key UNIQUE (tenant, idempotency_key)
 );
-INSERT INTO alembic_version_skills (version_num) VALUES ('0001');
+CREATE INDEX skills_runs_turn ON skills_runs (tenant, session_id, turn_id);
+INSERT INTO alembic_version_skills (version_num) VALUES ('0002');

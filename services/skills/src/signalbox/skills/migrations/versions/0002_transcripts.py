@@ -11,7 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("skills_runs", sa.Column("transcript", sa.Text))
-    op.create_index("skills_runs_turn", "skills_runs", ["tenant", "turn_id"])
+    op.create_index("skills_runs_turn", "skills_runs", ["tenant", "session_id", "turn_id"])
 
 
 def downgrade() -> None:
