@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-
 import httpx
 import pytest
+from support.loaded_stack import LoadedStack, loaded_stack
 from support.public_api import PublicApi
 from support.readiness import is_ready
 from support.shop_orders import ShopOrders
@@ -62,6 +62,21 @@ def stack_orders(running_stack: ServicesStack) -> ShopOrders:
     return ShopOrders(running_stack.directory / "shop.db")
 
 
+@pytest.fixture(scope="session")
+def running_pairs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedStack]:
+    """Two replicas of each service but Admin, two workers, and the workflow of the load."""
+    with loaded_stack(tmp_path_factory.mktemp("pairs")) as loaded:
+        yield loaded
+
+
+@pytest.fixture
+def pairs(running_pairs: LoadedStack) -> Iterator[LoadedStack]:
+    """The stack of pairs, whole before the test and whole after it."""
+    make_whole(running_pairs.stack)
+    yield running_pairs
+    make_whole(running_pairs.stack)
+
+
 @pytest.fixture
 def user(stack: ServicesStack) -> Iterator[PublicApi]:
     """A customer at the stack's edge."""
@@ -87,15 +102,14 @@ def make_whole(stack: ServicesStack) -> None:
             store.thaw()
         else:
             store.restart()
-    for name in SERVICES:
-        part = stack.service(name)
+    parts = [part for name, part in stack.processes().items() if name not in {"postgres", "redis"}]
+    for part in parts:
         if part.running:
             part.thaw()
         else:
-            part.start(READY_S)
-    for name in SERVICES:
-        check: Callable[[], bool] = partial(is_ready, stack.service_urls(name)[0])
-        eventually(check, f"{name} is ready again", WHOLE_S)
+            part.launch()
+    for part in parts:
+        part.wait_ready(WHOLE_S)
     eventually(partial(_asks, stack.edge_url), "the edge routes to Workflow again", WHOLE_S)
 
 

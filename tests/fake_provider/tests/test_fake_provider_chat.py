@@ -107,6 +107,15 @@ def test_the_raw_stream_has_the_frames_of_the_protocol(client: Any) -> None:
     assert all("usage" not in frame for frame in frames)
 
 
+def test_a_scripted_answer_says_the_last_user_message(provider: FakeProvider, client: Any) -> None:
+    call = {"name": "find_order", "arguments": {"order": "{last_user}"}}
+    provider.script([{"reply": {"content": "For {last_user}.", "tool_calls": [call]}}])
+    messages: Any = [{"role": "user", "content": 'the "blue" one'}]
+    message = client.chat.completions.create(model="fake-model", messages=messages).choices[0].message
+    assert message.content == 'For the "blue" one.'
+    assert json.loads((message.tool_calls or [])[0].function.arguments) == {"order": 'the "blue" one'}
+
+
 def test_parallel_tool_calls_whole_and_streamed(provider: FakeProvider, client: Any) -> None:
     calls = [
         {"name": "find_order", "arguments": {"order_id": 1042}, "id": "call_a"},

@@ -79,7 +79,8 @@ class Completion:
 
 def complete(request: Request, rule: Rule | None, number: int) -> Completion:
     """The answer to ``request`` by ``rule``, or by default; ``number`` makes the ids."""
-    reply = rule.reply if rule is not None and rule.reply is not None else _default_reply(request)
+    scripted = rule.reply if rule is not None else None
+    reply = scripted.about(request.last_user) if scripted is not None else _default_reply(request)
     usual = "tool_calls" if reply.tool_calls else "stop"
     return Completion(
         id=f"chatcmpl-fake-{number}",

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -13,6 +13,7 @@ from signalbox_fake_provider.tokens import messages_of, text_of
 
 # A client may list the models at any time; a rule that means every question should not be used up by that.
 _ANSWERING = ("chat", "embeddings")
+_LAST_USER = "{last_user}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,21 @@ class Reply:
     content: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
+
+    def about(self, last_user: str) -> "Reply":
+        """The same reply with the last user message where content or arguments say ``{last_user}``."""
+        texts = [self.content or "", *(call.arguments for call in self.tool_calls)]
+        if not any(_LAST_USER in text for text in texts):
+            return self
+        quoted = json.dumps(last_user, ensure_ascii=False)[1:-1]
+        return replace(
+            self,
+            content=None if self.content is None else self.content.replace(_LAST_USER, last_user),
+            tool_calls=tuple(
+                replace(call, arguments=call.arguments.replace(_LAST_USER, quoted))
+                for call in self.tool_calls
+            ),
+        )
 
     @classmethod
     def parse(cls, value: object, place: str) -> "Reply":
