@@ -1,19 +1,19 @@
 """Systems to break: their own stores, so that killing one hurts nobody else. Each test leaves them whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+
 import httpx
 import pytest
 from support.loaded_stack import LoadedStack, loaded_stack
 from support.public_api import PublicApi
-from support.readiness import is_ready
 from support.shop_orders import ShopOrders
 from support.systems import READY_S, SHOP_WORKFLOW, one_process
 from support.waiting import eventually
 
 from signalbox_fake_provider import FakeProvider
-from signalbox_local import SERVICES, OneProcess, PostgresServer, RedisServer, ServicesStack
+from signalbox_local import OneProcess, PostgresServer, RedisServer, ServicesStack
 
 WHOLE_S = 30.0
 

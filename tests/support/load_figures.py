@@ -1,5 +1,6 @@
 """What a load came to: its messages held against the stored history and what the backend carried out."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def _lost(message: Sent, history: Sequence[Exchange], effects: Mapping[str, int]
     if message.answer is None:
         return f"its result never came ({message.status or 'no status'})"
     exchange = (("user", message.text), ("assistant", message.answer))
-    if exchange not in zip(history, history[1:], strict=False):
+    if exchange not in itertools.pairwise(history):
         return f"not stored with the answer {message.answer!r}"
     if message.kind.writes and message.status == "success" and not effects.get(message.text):
         return "answered as written, and was not"

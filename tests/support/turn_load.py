@@ -109,7 +109,7 @@ class TurnLoad:
         self._times.append(time.monotonic())
 
     def verify(self, name: str) -> Figures:
-        """What became of the messages, by the stored history and the backend, when all is whole again; prints a line."""
+        """What became of every message, by the stored history and the backend, once all is whole; prints a line."""
         api = PublicApi(self._url, self._key)
         try:
             with ThreadPoolExecutor(4) as pool:
