@@ -2,8 +2,9 @@
 
 import threading
 import time
+from collections import Counter
 from itertools import count
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import httpx
 from support.public_api import PublicApi, new_session
@@ -16,6 +17,29 @@ _KINDS = (
     "please track my parcel for order {order}",
     "is XYZ-9999 in stock?",
 )
+
+
+class Figures(NamedTuple):
+    """What became of the messages of a load; times in seconds."""
+
+    sent: int
+    """Messages, each counted once however often it was tried."""
+    acknowledged: int
+    lost: int
+    """Acknowledged, and not in their session as they were answered."""
+    duplicated: int
+    """In their session more often than they were sent."""
+    attempts: int
+    longest_gap_s: float
+    """Without any acknowledgement, from the first message to the last."""
+
+    def print(self, scenario: str, **more: object) -> None:
+        """One line for the table of `docs/reliability.md`."""
+        own = "".join(f", {name.replace('_', ' ')} {value}" for name, value in more.items())
+        print(
+            f"\n{scenario}: sent {self.sent}, acknowledged {self.acknowledged}, lost {self.lost}, "
+            f"duplicated {self.duplicated}, attempts {self.attempts}, longest gap {self.longest_gap_s:.2f} s{own}"
+        )
 
 
 class Traffic:
@@ -32,8 +56,12 @@ class Traffic:
         self._changed = threading.Condition()
         self.acknowledged = 0
         self.attempts = 0
+        self._sent = 0
+        self._longest_gap_s = 0.0
+        self._last_s = 0.0
         self.failures: list[str] = []
         self.said: dict[str, list[tuple[str, str]]] = {}
+        self._unanswered: dict[str, int] = {}
         self.returned: dict[int, str] = {}
         self._threads = [threading.Thread(target=self._talk, args=(number,)) for number in range(customers)]
         if orders:
@@ -52,15 +80,32 @@ class Traffic:
             f"{timeout:g} s; last failures: {self.failures[-3:]}"
         )
 
-    def check(self) -> None:
+    def check(self) -> Figures:
         """Every acknowledged message is in its session once and in order, with the answer that was given."""
+        figures = self.figures()
+        assert (figures.lost, figures.duplicated) == (0, 0), figures
         api = PublicApi(self._url, None)
         for session, expected in self.said.items():
-            assert api.history(session) == expected, f"session {session}"
+            assert api.history(session)[: len(expected)] == expected, f"session {session}"
         api.close()
+        return figures
+
+    def figures(self) -> Figures:
+        """The counts, from what the clients were told and what their sessions hold now."""
+        api = PublicApi(self._url, None)
+        lost = duplicated = 0
+        for session, expected in self.said.items():
+            kept = api.history(session)
+            lost += (Counter(expected) - Counter(kept)).total()
+            duplicated += len(kept) // 2 - len(expected) // 2 - self._unanswered.get(session, 0)
+        api.close()
+        return Figures(
+            self._sent, self.acknowledged, lost, max(0, duplicated), self.attempts, self._longest_gap_s
+        )
 
     def __enter__(self) -> Self:
         """Start."""
+        self._last_s = time.monotonic()
         for thread in self._threads:
             thread.start()
         return self
@@ -94,12 +139,17 @@ class Traffic:
     def _say(self, client: httpx.Client, session: str, text: str) -> bool:
         """Whether the message was acknowledged before the end."""
         key, give_up = new_session("key"), time.monotonic() + 60
+        with self._changed:
+            self._sent += 1
         while time.monotonic() < give_up:
             reply = self._try(client, {"message": text, "session_id": session}, key)
             with self._changed:
                 self.attempts += 1
                 if reply is not None:
                     self.acknowledged += 1
+                    now = time.monotonic()
+                    self._longest_gap_s = max(self._longest_gap_s, now - self._last_s)
+                    self._last_s = now
                     exchange = [("user", text), ("assistant", reply["message"])]
                     self.said.setdefault(session, []).extend(exchange)
                 self._changed.notify_all()
@@ -107,6 +157,7 @@ class Traffic:
                 return True
             time.sleep(_PAUSE_S)  # a customer's patience; nothing waits on it
         self.failures.append(f"gave up on {text!r}")
+        self._unanswered[session] = self._unanswered.get(session, 0) + 1
         return False
 
     def _try(self, client: httpx.Client, body: dict[str, str], key: str) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ The disk copy is what lets a service restart and serve while Admin is down.
 """
 
 import asyncio
+import base64
 import hashlib
 import logging
 from collections import OrderedDict
@@ -15,7 +16,7 @@ from signalbox.common.clients import AdminClient, ServiceCallFailed
 from signalbox.common.errors import NotFound, SignalboxError
 from signalbox.common.kept_files import KeptFiles
 from signalbox.common.record import record
-from signalbox.contracts.admin import SnapshotDocument, SnapshotRef
+from signalbox.contracts.admin import Artefact, SnapshotDocument, SnapshotRef
 
 _LOG = logging.getLogger(__name__)
 
@@ -179,7 +180,10 @@ class Snapshots(Generic[CompiledT]):
         except ValueError as error:
             _LOG.warning("ignoring a damaged snapshot file: %s", error)
             return None
-        return stored if _is(stored, ref) else None
+        if not _is(stored, ref) or not all(map(_is_whole, stored.artefacts)):
+            _LOG.warning("ignoring a damaged snapshot file: it does not hold what its hashes say")
+            return None
+        return stored
 
     def _write(self, ref: SnapshotRef, document: SnapshotDocument) -> None:
         # Only a restart while Admin is down needs the file.
@@ -193,6 +197,15 @@ def _file(ref: SnapshotRef) -> str:
 def _is(document: SnapshotDocument, ref: SnapshotRef) -> bool:
     digest = hashlib.sha256(document.document.encode()).hexdigest()
     return document.tenant == ref.tenant and digest == document.config_hash == ref.config_hash
+
+
+def _is_whole(artefact: Artefact) -> bool:
+    """Whether the bytes are those that were built: without them, a start would be slower, or learn of no example."""
+    try:
+        data = base64.b64decode(artefact.data_base64, validate=True)
+    except ValueError:
+        return False
+    return hashlib.sha256(data).hexdigest() == artefact.sha256
 
 
 def weight_of_document(document: SnapshotDocument) -> int:
