@@ -108,7 +108,10 @@ def test_what_is_damaged_while_admin_is_dead_is_not_served_and_comes_back_with_i
     assert answer.status_code == 503, answer.text
     assert "admin" in answer.json()["detail"].lower(), answer.text
     stack.service("admin").start(READY_S)
-    reply = eventually(lambda: httpx.post(
-        f"{url}/api/v1/query", json={"message": "where is my order 1042?", "session_id": "damaged-copy"}
-    ).raise_for_status(), "the snapshot is fetched again")
+    reply = eventually(
+        lambda: httpx.post(
+            f"{url}/api/v1/query", json={"message": "where is my order 1042?", "session_id": "damaged-copy"}
+        ).raise_for_status(),
+        "the snapshot is fetched again",
+    )
     assert "Order 1042 is on its way" in reply.json()["message"]

@@ -1,7 +1,6 @@
 """A small file system of its own, to be filled."""
 
 import errno
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ import pytest
 
 @contextmanager
 def small_disk(directory: Path, size: str) -> Iterator[Path]:
-    """A tmpfs of so many bytes (``12m``) mounted at ``directory``; the test is skipped where mounting is not allowed."""
+    """A tmpfs of that size (``12m``) mounted at ``directory``; without the right to mount the test is skipped."""
     directory.mkdir(parents=True)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)],
@@ -38,16 +37,14 @@ class Ballast:
         """Write until the disk is full; the bytes that it took."""
         block = b"\0" * 65_536
         with self._path.open("ab", buffering=0) as file:
-            while len(block) > 0:
+            while block:
                 try:
-                    written = file.write(block)
+                    file.write(block)
                 except OSError as error:
-                    assert error.errno == errno.ENOSPC
+                    if error.errno != errno.ENOSPC:
+                        raise
                     block = block[: len(block) // 2]
-                else:
-                    if written < len(block):
-                        block = block[: len(block) // 2]
-        return os.path.getsize(self._path)
+        return self._path.stat().st_size
 
     def drop(self) -> None:
         """Give the space back."""

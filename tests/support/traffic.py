@@ -1,8 +1,10 @@
 """Light load that does not give up: each message is sent under its own key until it is acknowledged."""
 
+import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from itertools import count
 from typing import Any, NamedTuple, Self
 
@@ -36,9 +38,9 @@ class Figures(NamedTuple):
     def print(self, scenario: str, **more: object) -> None:
         """One line for the table of `docs/reliability.md`."""
         own = "".join(f", {name.replace('_', ' ')} {value}" for name, value in more.items())
-        print(
+        sys.stdout.write(
             f"\n{scenario}: sent {self.sent}, acknowledged {self.acknowledged}, lost {self.lost}, "
-            f"duplicated {self.duplicated}, attempts {self.attempts}, longest gap {self.longest_gap_s:.2f} s{own}"
+            f"duplicated {self.duplicated}, attempts {self.attempts}, longest gap {self.longest_gap_s:.2f} s{own}\n"
         )
 
 
@@ -48,10 +50,22 @@ class Traffic:
     A message that is not answered, or answered with a problem, is sent again with the same Idempotency-Key: so
     each must be in its session once, in order, whatever was killed in between. ``orders`` are order numbers to
     return, by one further customer, each once.
+    ``kinds`` is what is said in turn, with ``{order}`` for a number and ``{unique}`` for a word that is said once; with
+    several ``urls`` each try goes to the next.
     """
 
-    def __init__(self, url: str, *, customers: int = 3, orders: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        customers: int = 3,
+        orders: list[int] | None = None,
+        kinds: Sequence[str] = _KINDS,
+        urls: Sequence[str] = (),
+    ) -> None:
         self._url = url
+        self._urls = urls or (url,)
+        self._kinds = kinds
         self._stop = threading.Event()
         self._changed = threading.Condition()
         self.acknowledged = 0
@@ -120,7 +134,8 @@ class Traffic:
         session = new_session("traffic")
         with self._client() as client:
             for turn in count():
-                text = _KINDS[(number + turn) % len(_KINDS)].format(order=2000 + number * 500 + turn)
+                kind = self._kinds[(number + turn) % len(self._kinds)]
+                text = kind.format(order=2000 + number * 500 + turn, unique=f"{session[-8:]}-{turn}")
                 if self._stop.is_set() or not self._say(client, session, text):
                     return
 
@@ -134,7 +149,7 @@ class Traffic:
 
     def _client(self) -> httpx.Client:
         headers = {"Signalbox-Timeout-Ms": str(_TRY_MS)}
-        return httpx.Client(base_url=self._url, headers=headers, timeout=_TRY_MS / 1000 + 2, trust_env=False)
+        return httpx.Client(headers=headers, timeout=_TRY_MS / 1000 + 2, trust_env=False)
 
     def _say(self, client: httpx.Client, session: str, text: str) -> bool:
         """Whether the message was acknowledged before the end."""
@@ -162,7 +177,8 @@ class Traffic:
 
     def _try(self, client: httpx.Client, body: dict[str, str], key: str) -> dict[str, Any] | None:
         try:
-            answer = client.post("/api/v1/query", json=body, headers={"Idempotency-Key": key})
+            url = self._urls[self.attempts % len(self._urls)]
+            answer = client.post(f"{url}/api/v1/query", json=body, headers={"Idempotency-Key": key})
         except httpx.HTTPError as error:
             self.failures.append(repr(error))
             return None

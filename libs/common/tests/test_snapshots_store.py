@@ -1,6 +1,9 @@
 """Snapshots by hash, in memory and on disk."""
 
 import asyncio
+import base64
+import hashlib
+import json
 import threading
 
 import pytest
@@ -13,6 +16,7 @@ from signalbox.common.errors import SignalboxError
 from signalbox.common.snapshots import Snapshots, UnknownSnapshot
 from signalbox.common.telemetry import Tracing
 from signalbox.common.transport import AsgiServiceHop
+from signalbox.contracts.admin import Artefact
 
 
 class Compiler:
@@ -144,6 +148,43 @@ async def test_a_damaged_file_is_fetched_again_and_repaired(make, admin, tmp_pat
     assert file.read_bytes() == whole
     assert len(admin.fetched) == 2
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [file]
+
+
+def turned(content):
+    """The file with one bit of its artefact's bytes turned, well-formed."""
+    stored = json.loads(content)
+    stored["artefacts"][0]["data_base64"] = base64.b64encode(b"bUilt").decode()
+    return json.dumps(stored).encode()
+
+
+def no_base64(content):
+    """The file with something else where the artefact's bytes were."""
+    stored = json.loads(content)
+    stored["artefacts"][0]["data_base64"] = "?"
+    return json.dumps(stored).encode()
+
+
+@pytest.mark.parametrize("damage", [turned, no_base64])
+async def test_an_artefact_that_is_damaged_on_disk_is_fetched_again_and_repaired(
+    make, admin, tmp_path, caplog, damage
+):
+    artefact = Artefact(
+        name="rules",
+        builder="any",
+        platform="any",
+        media_type="any",
+        sha256=hashlib.sha256(b"built").hexdigest(),
+        data_base64=base64.b64encode(b"built").decode(),
+    )
+    ref = admin.store("one", changes={"artefacts": [artefact]})
+    await get(make(), ref)
+    [file] = tmp_path.rglob("*.json")
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    assert await get(make(), ref) == "acme:one"
+    assert file.read_bytes() == whole
+    assert len(admin.fetched) == 2
+    assert "damaged snapshot file" in caplog.text
 
 
 async def test_a_file_of_another_tenant_is_not_served(make, admin, tmp_path):

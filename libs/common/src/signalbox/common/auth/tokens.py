@@ -43,7 +43,8 @@ class ServiceTokens:
         now = time.time()
         key = (audience, who)
         known = self._minted.get(key)
-        if known is not None and known[1] - now > _REFRESH_S:
+        # One that lives longer than any was made before the clock was set back: to others it is of the future.
+        if known is not None and _REFRESH_S < known[1] - now <= _TTL_S:
             return known[0]
         expires = now + _TTL_S
         claims = {

@@ -40,6 +40,10 @@ def failure_of(error: Exception, index: int) -> SignalboxError:
         return DuplicateKey(text.removeprefix("UNIQUE constraint failed: "), index)
     if isinstance(error, OverflowError):
         return NotStorable("Numbers must fit into 64 bits.")
+    if code is not None and code & 0xFF == sqlite3.SQLITE_FULL:
+        return StorageUnavailable(
+            "The SQLite database's disk is full, and nothing was written: make room there."
+        )
     if code is not None and code & 0xFF in _UNAVAILABLE:
         return StorageUnavailable(f"The SQLite database does not serve: {text}.")
     if any(words in text for words in _SCHEMA_WORDS):
