@@ -17,6 +17,7 @@ from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.skills.book import SkillBook
+from signalbox.skills.direct_run import DirectRun
 from signalbox.skills.endpoints import router
 from signalbox.skills.keeping import KeptRuns
 from signalbox.skills.metrics import SkillMetrics
@@ -70,7 +71,7 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
     )
     runs = SqlRuns(database)
     app.state.kept_runs = KeptRuns(runs)
-    app.state.skill_runs = SkillRuns(
+    app.state.skill_runs = skill_runs = SkillRuns(
         follower.snapshots,
         runs,
         Callees(
@@ -85,4 +86,5 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
         context_tokens=settings.run_context_tokens,
         transcript_chars=settings.run_transcript_chars,
     )
+    app.add_way("POST", "/internal/v1/skills/run", DirectRun(skill_runs, authenticator))
     return app

@@ -14,6 +14,7 @@ from signalbox.common.validation import load_snapshot
 from signalbox.common.web import ServiceParts, create_service_app
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
+from signalbox.tools.direct_call import DirectCall
 from signalbox.tools.endpoints import router
 from signalbox.tools.importing.origins import OpenApiOrigins
 from signalbox.tools.mcp.endpoints import router as mcp_router
@@ -88,6 +89,7 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
     )
     calls = wire(platform, follower.snapshots, ToolMetrics(metrics), settings.import_check_seconds)
     app.state.tool_calls = calls
+    app.add_way("POST", "/internal/v1/tools/call", DirectCall(calls, authenticator))
     app.state.config_feed = follower.feed
     app.state.mcp_service = McpService(follower.snapshots, calls)
     return app

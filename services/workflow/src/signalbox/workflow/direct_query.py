@@ -1,10 +1,10 @@
 """``POST /api/v1/query`` without FastAPI: the one route whose every microsecond counts (case R of the design)."""
 
 from pydantic import ValidationError
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from signalbox.common.auth import Authenticator, permitted
-from signalbox.common.web.direct import NotDirect
+from signalbox.common.web.direct import NotDirect, answer_json, joined, json_body
 from signalbox.common.web.middleware import HEADERS
 from signalbox.contracts.identity import Scope as Permission
 from signalbox.contracts.query import QueryRequest
@@ -12,7 +12,6 @@ from signalbox.workflow.queries import QueryService
 
 _IDEMPOTENCY_KEY = "idempotency-key"
 _LONGEST_KEY = 255
-_JSON = b"application/json"
 
 
 class DirectQuery:
@@ -31,23 +30,13 @@ class DirectQuery:
         """
         headers: dict[str, str] = scope[HEADERS]
         idempotency_key = headers.get(_IDEMPOTENCY_KEY)
-        if headers.get("content-type") != "application/json" or (
-            idempotency_key is not None and not 0 < len(idempotency_key) <= _LONGEST_KEY
-        ):
+        if idempotency_key is not None and not 0 < len(idempotency_key) <= _LONGEST_KEY:
             raise NotDirect([])
-        messages: list[Message] = []
-        while not messages or messages[-1].get("more_body", False):
-            messages.append(await receive())
-            if messages[-1]["type"] != "http.request":
-                raise NotDirect(messages)
-        body = b"".join(message.get("body", b"") for message in messages)
+        messages = await json_body(scope, receive)
         try:
-            asked = QueryRequest.model_validate_json(body)
+            asked = QueryRequest.model_validate_json(joined(messages))
         except ValidationError:
             raise NotDirect(messages) from None
         principal = permitted(self._authenticator.authenticate(headers), Permission.QUERY)
         reply = await self._queries.answer(principal, asked, idempotency_key)
-        answer = reply.model_dump_json().encode()
-        head = [(b"content-length", str(len(answer)).encode()), (b"content-type", _JSON)]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": answer})
+        await answer_json(send, reply.model_dump_json().encode())

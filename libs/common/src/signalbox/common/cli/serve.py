@@ -119,6 +119,7 @@ def run_app(
     """
     import uvicorn
 
+    from signalbox.common.cli.joined_writes import JoinedWrites
     from signalbox.common.cli.refusal import RefusalKept
     from signalbox.common.settings import CommonSettings
     from signalbox.common.telemetry import configure_logging
@@ -148,7 +149,7 @@ def run_app(
     config = uvicorn.Config(
         app_inside,
         timeout_graceful_shutdown=int(settings.drain_seconds),
-        http="auto" if fast_lane is None else fast_lane(hosts),
+        http=JoinedWrites if fast_lane is None else fast_lane(hosts),
         ws=_open_websocket,  # type: ignore[arg-type]  # it is only called
         ws_max_size=settings.max_body_bytes,
         **_SERVER_OPTIONS,

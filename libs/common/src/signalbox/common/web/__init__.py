@@ -1,7 +1,7 @@
 """The HTTP side that all services share: the app factory, problem details, health and metrics."""
 
 from signalbox.common.web.app import ReadyCheck, ServiceParts, create_service_app
-from signalbox.common.web.frames import Emit, Work, frame_response, work_frames
+from signalbox.common.web.frames import Emit, Work, frame_response, send_frames, work_frames
 from signalbox.common.web.problems import problem_response
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "create_service_app",
     "frame_response",
     "problem_response",
+    "send_frames",
     "work_frames",
 ]

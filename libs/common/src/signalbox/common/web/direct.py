@@ -11,7 +11,10 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from signalbox.common.web.middleware import RequestMiddleware
+from signalbox.common.web.disconnect import CancelOnDisconnect
+from signalbox.common.web.middleware import HEADERS, RequestMiddleware
+
+JSON = "application/json"
 
 
 class NotDirect(Exception):
@@ -43,7 +46,8 @@ class DirectApp(FastAPI):
         route = next((route for route in self.router.routes if getattr(route, "path", None) == path), None)
         if route is None:
             raise LookupError(f"no route has the path {path}")
-        self._ways[method, path] = RequestMiddleware(_Direct(way, route, super().__call__), **self._around)
+        direct = _Direct(CancelOnDisconnect(way), route, super().__call__)
+        self._ways[method, path] = RequestMiddleware(direct, **self._around)
 
     @property
     def direct_routes(self) -> set[tuple[str, str]]:
@@ -57,6 +61,34 @@ class DirectApp(FastAPI):
             await super().__call__(scope, receive, send)
         else:
             await way(scope, receive, send)
+
+
+async def json_body(scope: Scope, receive: Receive) -> list[Message]:
+    """The messages of a body in JSON, which ``joined`` puts together.
+
+    Raises:
+        NotDirect: the body is said to be something else, or its sender left.
+    """
+    if scope[HEADERS].get("content-type") != JSON:
+        raise NotDirect([])
+    messages: list[Message] = []
+    while not messages or messages[-1].get("more_body", False):
+        messages.append(await receive())
+        if messages[-1]["type"] != "http.request":
+            raise NotDirect(messages)
+    return messages
+
+
+def joined(messages: list[Message]) -> bytes:
+    """The body that came in these messages."""
+    return b"".join(message.get("body", b"") for message in messages)
+
+
+async def answer_json(send: Send, content: bytes) -> None:
+    """Answer with 200 and a whole body in JSON."""
+    head = [(b"content-length", str(len(content)).encode()), (b"content-type", JSON.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": content})
 
 
 class _Direct:

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from starlette.responses import StreamingResponse
+from starlette.types import Send
 
 from signalbox.common.clients.frames import NDJSON, frame_line
 from signalbox.common.context import current_deadline
@@ -50,6 +51,17 @@ async def work_frames(work: Work) -> AsyncGenerator[list[Frame], None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def send_frames(send: Send, work: Work) -> None:
+    """Answer with the frames of ``work``; the last one ends the answer, in one piece with its end."""
+    head = [(b"content-type", NDJSON.encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    async with aclosing(work_frames(work)) as ready:
+        async for frames in ready:
+            lines = b"".join(frame_line(frame) for frame in frames)
+            more = isinstance(frames[-1], EventFrame)
+            await send({"type": "http.response.body", "body": lines, "more_body": more})
 
 
 async def _stream(work: Work) -> AsyncGenerator[bytes, None]:
