@@ -38,7 +38,6 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
     authenticator = platform.authenticator("skills")
     database = platform.database("skills")
     metrics = Metrics("skills")
-    skill_metrics = SkillMetrics(metrics)
     functions = installed_functions(SKILLS_GROUP)
 
     def compile_snapshot(document: SnapshotDocument) -> SkillBook:
@@ -71,7 +70,7 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
     )
     runs = SqlRuns(database)
     app.state.kept_runs = KeptRuns(runs)
-    app.state.skill_runs = skill_runs = SkillRuns(
+    app.state.skill_runs = SkillRuns(
         follower.snapshots,
         runs,
         Callees(
@@ -81,10 +80,10 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
             gate=WriteGate(platform.cache.leases),
         ),
         platform.tracing.tracer("skills"),
-        skill_metrics,
+        SkillMetrics(metrics),
         result_chars=settings.tool_result_chars,
         context_tokens=settings.run_context_tokens,
         transcript_chars=settings.run_transcript_chars,
     )
-    app.add_way("POST", "/internal/v1/skills/run", DirectRun(skill_runs, authenticator))
+    app.add_way("POST", "/internal/v1/skills/run", DirectRun(app.state.skill_runs, authenticator))
     return app

@@ -125,8 +125,7 @@ def run_app(
     from signalbox.common.telemetry import configure_logging
     from signalbox.common.web.hosts import LocalHostsOnly, OwnHosts
 
-    settings = CommonSettings()
-    configure_logging(settings.log_level)
+    configure_logging((settings := CommonSettings()).log_level)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
