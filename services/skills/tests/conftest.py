@@ -136,7 +136,7 @@ class MemoryRuns:
 
     async def take(self, run: RunRecord, now: int) -> RunRecord:
         current = self.runs[run.tenant, run.run_id]
-        if current.attempt != run.attempt or current.status not in {"running", "cancelled"}:
+        if current.attempt != run.attempt or current.status not in {"running", "cancelled", "waiting"}:
             raise PreconditionFailed(0)
         taken = replace(run, attempt=run.attempt + 1, status="running", result=None)
         self.runs[run.tenant, run.run_id] = taken
@@ -159,6 +159,19 @@ class MemoryRuns:
         self.writes.append("begin_step")
         self.runs[run.tenant, run.run_id] = run
         self.steps_by_key[step.tenant, step.run_id, step.step] = step
+
+    async def begin_again(self, run: RunRecord, step: StepRecord) -> None:
+        self._own(run)
+        if self.steps_by_key[step.tenant, step.run_id, step.step].status != "unknown":
+            raise PreconditionFailed(0)
+        self.writes.append("begin_again")
+        self.runs[run.tenant, run.run_id] = run
+        self.steps_by_key[step.tenant, step.run_id, step.step] = step
+
+    async def end_waiting(self, run: RunRecord, now: int) -> None:
+        for name, below in self.runs.items():
+            if below.status == "waiting" and below.run_id.startswith(f"{run.run_id}/"):
+                self.runs[name] = replace(below, status="cancelled", reason="abandoned")
 
     async def end_step(self, step: StepRecord) -> None:
         self.writes.append("end_step")

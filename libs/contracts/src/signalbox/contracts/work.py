@@ -11,6 +11,7 @@ from pydantic import Field
 from signalbox.contracts.base import Identifier, WireModel
 from signalbox.contracts.context import CallContext, ChatMessage
 from signalbox.contracts.events import UsageData, WorkEvent
+from signalbox.contracts.pauses import Pause, Verdict
 from signalbox.contracts.problem import Problem
 from signalbox.contracts.query import Part
 
@@ -191,6 +192,8 @@ class SkillRunRequest(WireModel):
     """Overrides the role's model, when degraded."""
     passages: list[Passage] = []
     """What knowledge sources had for the message; data, cited as ``[1]``, ``[2]``, ..."""
+    verdicts: dict[str, Verdict] = {}
+    """What persons said to calls of a run that waits, by call id. With any the run goes on, and never begins anew."""
 
 
 class SkillResult(WireModel):
@@ -203,6 +206,8 @@ class SkillResult(WireModel):
     action: Identifier | None = None
     reason: str | None = None
     """A stable code where the run ended early: ``max_steps``, ``budget``, ``deadline``, ``model_unavailable``."""
+    pause: Pause | None = None
+    """Of a run that waits: for whom, and with which calls."""
     degraded: str | None = None
     """The code of what was exhausted, where another model or none did the work for that."""
     steps: int = 0

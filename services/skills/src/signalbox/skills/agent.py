@@ -11,13 +11,15 @@ from signalbox.common.templates import TemplateError
 from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import RoleModel
 from signalbox.contracts.llm import Message, ToolCall
+from signalbox.contracts.pauses import Pause
 from signalbox.contracts.work import SkillResult, SkillRunRequest
 from signalbox.skills import messages
+from signalbox.skills.approval import question
 from signalbox.skills.book import CompiledAgent, SkillBook
 from signalbox.skills.budget import Meter
 from signalbox.skills.checkpoint import Checkpoint
 from signalbox.skills.compaction import Compaction, tokens_of_messages
-from signalbox.skills.errors import ModelRefused, ModelUnavailable, OutcomeUnknown, OutOfTime
+from signalbox.skills.errors import ModelRefused, ModelUnavailable, OutOfTime, RunPaused
 from signalbox.skills.journal import Journal
 from signalbox.skills.memory import Memory
 from signalbox.skills.model import Conversation, chat_request
@@ -99,13 +101,27 @@ class AgentRun:
             return result.model_copy(update={"action": policy.action})
         except ModelRefused as error:
             return self._failed(error.code, messages.SORRY)
-        except OutcomeUnknown as error:
-            _LOG.error(
-                "a run waits for an operator: %s", error.detail, extra={"run_id": self._request.run_id}
+        except RunPaused as paused:
+            return self._paused(paused.pause)
+
+    def _paused(self, pause: Pause) -> SkillResult:
+        """The run waits: its model's open calls are kept, and the user is told."""
+        if pause.by == "operator":
+            run_id = self._request.run_id
+            _LOG.log(
+                logging.ERROR if pause.reason == "unknown_outcome" else logging.INFO,
+                "a run waits for an operator: %s of '%s'",
+                pause.reason,
+                pause.calls[0].tool,
+                extra={"run_id": run_id},
             )
-            message = self._book.text(messages.UNKNOWN_OUTCOME, self._request.context, {})
-            self._conversation.say(message)
-            return self._result("waiting", message, reason=error.code)
+        asked, parts = question(self._book, self._request, pause)
+        self._conversation.say(asked)
+        before = str(self._messages[-1].content or "").strip() if self._agent.output is None else ""
+        message = f"{before}\n\n{asked}" if before else asked
+        return self._result("waiting", message, reason=pause.reason).model_copy(
+            update={"parts": parts, "pause": pause}
+        )
 
     def _go_on_from(self, stood: Checkpoint) -> None:
         """Take up an earlier attempt where it stood. What it has used counts."""
@@ -124,6 +140,7 @@ class AgentRun:
         for usage in stood.used:
             self._meter.charge(usage)
         self._meter.charge_tools(stood.tool_calls)
+        self._tool_use.verdicts = {**stood.verdicts, **self._tool_use.verdicts}
 
     def _stand(self) -> Checkpoint:
         return Checkpoint(
@@ -137,6 +154,7 @@ class AgentRun:
             model=self._model,
             used=self._conversation.used,
             tool_calls=self._meter.spent.tool_calls,
+            verdicts=self._tool_use.verdicts,
         )
 
     async def _use_tools(self, calls: list[ToolCall]) -> None:
@@ -215,7 +233,7 @@ class AgentRun:
         if result.status == "cancelled" or self._agent.skill.history.tool_results == 0:
             return None
         own = self._messages[self._compaction.head :]
-        unanswered = NOT_KNOWN if result.status == "waiting" else NOT_MADE
+        unanswered = NOT_KNOWN if result.reason == "unknown_outcome" else NOT_MADE
         return transcript_of(self._agent, self._request.run_id, own, unanswered, self._transcript_chars)
 
     def _labels(self, what: str, **more: Any) -> CallLabels:

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from signalbox.contracts.config import RoleModel
 from signalbox.contracts.events import UsageData
 from signalbox.contracts.llm import Message, ToolCall
+from signalbox.contracts.pauses import Verdict
 
 
 class Checkpoint(BaseModel):
@@ -28,6 +29,8 @@ class Checkpoint(BaseModel):
     model: RoleModel
     used: list[UsageData] = []
     tool_calls: int = 0
+    verdicts: dict[str, Verdict] = {}
+    """What persons have said to calls that are still to be made."""
 
     @property
     def open_calls(self) -> list[ToolCall]:

@@ -1,6 +1,7 @@
 """Errors of the Skills service."""
 
 from signalbox.common.errors import NotFound, SignalboxError
+from signalbox.contracts.pauses import Pause
 
 
 class UnknownSkill(NotFound):
@@ -49,12 +50,23 @@ class OutOfTime(SignalboxError):
         self.reason = reason
 
 
-class OutcomeUnknown(SignalboxError):
-    """Nobody can say whether a write was made, and it may not be repeated: an operator has to look."""
+class UnknownRun(NotFound):
+    """There is no run of this id to go on with."""
 
-    code = "unknown_outcome"
+    code = "unknown_run"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(
+            f"There is no run '{run_id}' to go on with; it may have been deleted with its session."
+        )
+
+
+class RunPaused(SignalboxError):
+    """The run cannot go on before a person has said something."""
+
+    code = "run_paused"
     status = 409
 
-    def __init__(self, tool: str) -> None:
-        super().__init__(f"It is not known whether '{tool}' was carried out; look where it writes to.")
-        self.tool = tool
+    def __init__(self, pause: Pause) -> None:
+        super().__init__(f"The run waits for the {pause.by}: {pause.reason}.")
+        self.pause = pause

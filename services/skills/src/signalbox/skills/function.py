@@ -30,9 +30,15 @@ async def run_function(
             _require(
                 function.output, output, "bad_response", "The answer does not fit the skill's output schema"
             )
-        message = book.reply_of(function.skill, request, output)
     except CallFailed as failure:
         return _failed(book, request, failure.error.code)
+    return told(book, function, request, output)
+
+
+def told(book: SkillBook, function: CompiledFunction, request: SkillRunRequest, output: Any) -> SkillResult:
+    """The result of a function that gave ``output``."""
+    try:
+        message = book.reply_of(function.skill, request, output)
     except TemplateError as error:
         return _failed(book, request, error.code)
     if not message:

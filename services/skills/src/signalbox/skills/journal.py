@@ -104,6 +104,17 @@ class Journal:
             self._begun = True
         return record
 
+    async def again(self, step: StepRecord) -> StepRecord:
+        """Write down that a write whose outcome is unknown is made once more, because a person said so.
+
+        Raises:
+            PreconditionFailed: it is being made again already, or another process has taken the run over.
+        """
+        self._note_stand()
+        reopened = replace(step, status="begun", error=None, ended_at=None)
+        await self._runs.begin_again(self._record, reopened)
+        return reopened
+
     async def after_write(self, step: StepRecord, reply: ToolCallReply) -> None:
         """Write down what came of a write."""
         status: StepStatus = "done"
@@ -131,6 +142,8 @@ class Journal:
     async def finish(self, result: SkillResult, spent: Spent) -> None:
         """Write down how the run ended. The request is forgotten: only a run that goes on needs it."""
         now = now_ms()
+        if result.status == "waiting":
+            self._note_stand()
         left = self._left(result) if self._left is not None else None
         goes_on = result.status in {"waiting", "cancelled"}
         ended = replace(

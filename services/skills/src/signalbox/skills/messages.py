@@ -19,4 +19,15 @@ UNKNOWN_OUTCOME: LocalizedText = {
     "repeat it until then.",
     "zh": "我无法确定该操作是否已经完成，因此先停下了。会有人核实；在此之前请不要重复操作。",
 }
+MAY_I: LocalizedText = {"en": "Shall I go ahead?", "zh": "确认执行吗？"}
+OPERATOR: LocalizedText = {
+    "en": "This needs a colleague's approval first. I have passed it on, and go on as soon as it is decided.",
+    "zh": "这项操作需要工作人员批准。我已提交，有结果后会继续处理。",
+}
+ABANDONED: LocalizedText = {
+    "en": "This was not carried on with.",
+    "zh": "这项操作没有继续进行。",
+}
+YES: LocalizedText = {"en": "Yes", "zh": "是"}
+NO: LocalizedText = {"en": "No", "zh": "否"}
 DONE: LocalizedText = {"en": "Done.", "zh": "已完成。"}

@@ -62,7 +62,7 @@ class Runs(Protocol):
         ...
 
     async def take(self, run: RunRecord, now: int) -> RunRecord:
-        """Begin the next attempt at a run that was interrupted, from the row that was found.
+        """Begin the next attempt at a run that was interrupted or waits, from the row that was found.
 
         Raises:
             PreconditionFailed: another process has taken it.
@@ -80,6 +80,18 @@ class Runs(Protocol):
             DuplicateKey: the write is noted already.
             PreconditionFailed: this is not the run's last attempt.
         """
+        ...
+
+    async def begin_again(self, run: RunRecord, step: StepRecord) -> None:
+        """Store that a write of unknown outcome is made once more, and where the run stands, in one transaction.
+
+        Raises:
+            PreconditionFailed: its outcome is not noted as unknown, or this is not the run's last attempt.
+        """
+        ...
+
+    async def end_waiting(self, run: RunRecord, now: int) -> None:
+        """End what still waits below a run that was abandoned."""
         ...
 
     async def checkpoint(self, run: RunRecord) -> None:

@@ -48,7 +48,7 @@ _NOTE_STAND = Statement(
 _TAKE_RUN = Statement(
     "UPDATE skills_runs SET attempt = attempt + 1, status = 'running', reason = NULL, result = NULL,"
     f" finished_at = NULL, updated_at = :now WHERE {_THIS_RUN} AND attempt = :in_attempt"
-    " AND status IN ('running', 'cancelled')"
+    " AND status IN ('running', 'cancelled', 'waiting')"
 )
 _STEPS = Statement(
     f"SELECT {listed(columns_of(StepRecord))} FROM skills_run_steps WHERE {_THIS_RUN} ORDER BY step"
@@ -63,6 +63,15 @@ _TRANSCRIPTS = Statement(
     "SELECT turn_id, transcript, created_at, run_id FROM skills_runs"
     f" WHERE tenant = :in_tenant AND session_id = :in_session AND {any_of('turn_id', 'turns')}"
     " AND skill = :in_skill AND transcript IS NOT NULL"
+)
+_BEGIN_AGAIN = Statement(
+    "UPDATE skills_run_steps SET status = 'begun', error = NULL, ended_at = NULL"
+    f" WHERE {_THIS_RUN} AND step = :in_step AND status = 'unknown'"
+)
+_END_WAITING = Statement(
+    "UPDATE skills_runs SET status = 'cancelled', reason = 'abandoned', request = '{}', state = NULL,"
+    " updated_at = :now, finished_at = :now WHERE tenant = :in_tenant AND status = 'waiting'"
+    " AND session_id = :in_session AND substr(run_id, 1, length(:below)) = :below"
 )
 _OF_SESSIONS = f"tenant = :in_tenant AND {any_of('session_id', 'sessions')}"
 _FORGET_STEPS = Statement(
@@ -117,6 +126,16 @@ class SqlRuns:
     async def begin_step(self, run: RunRecord, step: StepRecord) -> None:
         """See ``Runs.begin_step``."""
         await self._database.write(_stand(run), Write(_INSERT_STEP, asdict(step)))
+
+    async def begin_again(self, run: RunRecord, step: StepRecord) -> None:
+        """See ``Runs.begin_again``."""
+        place = {"in_tenant": step.tenant, "in_run": step.run_id, "in_step": step.step}
+        await self._database.write(_stand(run), Write(_BEGIN_AGAIN, place, expect=1))
+
+    async def end_waiting(self, run: RunRecord, now: int) -> None:
+        """See ``Runs.end_waiting``. The ids of subtasks begin with that of the run that started them."""
+        below = {"in_tenant": run.tenant, "in_session": run.session_id, "below": f"{run.run_id}/", "now": now}
+        await self._database.write(Write(_END_WAITING, below))
 
     async def checkpoint(self, run: RunRecord) -> None:
         """See ``Runs.checkpoint``."""

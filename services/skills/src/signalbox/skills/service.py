@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 
 from opentelemetry import trace
@@ -17,6 +18,7 @@ from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.config import Budget
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.identity import Principal
+from signalbox.contracts.pauses import Pause, PendingCall
 from signalbox.contracts.work import (
     Frame,
     SkillResult,
@@ -27,16 +29,17 @@ from signalbox.contracts.work import (
 )
 from signalbox.skills import messages
 from signalbox.skills.agent import AgentRun
+from signalbox.skills.approval import question
 from signalbox.skills.book import CompiledAgent, CompiledFunction, CompiledSkill, SkillBook
 from signalbox.skills.budget import Meter, joined
-from signalbox.skills.errors import ModelUnavailable
-from signalbox.skills.function import run_function
+from signalbox.skills.errors import ModelUnavailable, UnknownRun
+from signalbox.skills.function import run_function, told
 from signalbox.skills.journal import Journal
 from signalbox.skills.memory import Memory, remembered
 from signalbox.skills.metrics import SkillMetrics
 from signalbox.skills.model import Conversation, chosen_model
 from signalbox.skills.ports import HttpCalls, Model, Runs, SkillBooks, ToolCaller
-from signalbox.skills.records import RunRecord
+from signalbox.skills.records import RunRecord, StepRecord
 from signalbox.skills.subtasks import Parent, Subtasks
 from signalbox.skills.tool_use import ToolUse
 
@@ -126,16 +129,26 @@ class SkillRuns:
         if not function.writes:
             async with self._writing(function, request):
                 return await run_function(book, function, request, self._callees.http)
-        if journal.earlier("1") is not None:
-            message = book.text(messages.UNKNOWN_OUTCOME, request.context, {})
-            return SkillResult(status="waiting", message=message, reason="unknown_outcome", steps=1)
+        key = f"{request.run_id}/1"
+        note = journal.earlier("1")
+        if note is not None:
+            verdict = request.verdicts.get(key)
+            if note.status != "unknown" or verdict is None or verdict.decision not in ("happened", "repeat"):
+                return await _in_doubt(book, request, journal, note)
+            if verdict.decision == "happened":
+                await journal.after_write(note, ToolCallReply(ok=True, output=verdict.output, took_ms=0.0))
+                return told(book, function, request, verdict.output)
         async with self._writing(function, request):
-            note = await journal.before_write("1", request.skill, request.arguments, f"{request.run_id}/1")
+            if note is None:
+                note = await journal.before_write("1", request.skill, request.arguments, key)
+            else:
+                note = await journal.again(note)
             result = await run_function(book, function, request, self._callees.http)
+        if result.reason == "unknown_outcome":
+            return await _in_doubt(book, request, journal, note)
         error = None
         if result.status == "failed":
-            code = "unknown_outcome" if result.reason == "unknown_outcome" else "upstream_error"
-            error = ToolError(code=code, detail=f"The function failed: {result.reason}.")
+            error = ToolError(code="upstream_error", detail=f"The function failed: {result.reason}.")
         reply = ToolCallReply(ok=error is None, output=result.output, error=error, took_ms=0.0)
         await journal.after_write(note, reply)
         return result
@@ -149,6 +162,25 @@ class SkillRuns:
             return await found, Memory.of_nothing()
         return await asyncio.gather(found, remembered(self._runs, skill, request))
 
+    async def _abandon(self, book: SkillBook, request: SkillRunRequest, stored: RunRecord) -> SkillResult:
+        """End a run that waits, and what waits below it."""
+        message = book.text(messages.ABANDONED, request.context, {})
+        result = SkillResult(status="failed", message=message, reason="abandoned", steps=stored.steps)
+        now = now_ms()
+        taken = await self._runs.take(stored, now)
+        await self._runs.end_waiting(stored, now)
+        ended = replace(
+            taken,
+            status="failed",
+            reason=result.reason,
+            request="{}",
+            state=None,
+            result=result.model_dump_json(),
+            finished_at=now,
+        )
+        await self._runs.finish(ended, begun=True)
+        return result
+
     async def _run(
         self,
         book: SkillBook,
@@ -159,10 +191,17 @@ class SkillRuns:
     ) -> SkillResult:
         skill = book.skill(request.skill)
         stored, memory = await self._read(skill, request, parent)
-        if stored is not None and stored.result is not None and stored.status != "cancelled":
+        goes_on = stored is not None and stored.status == "waiting" and bool(request.verdicts)
+        if stored is None and request.verdicts and parent is None:
+            raise UnknownRun(request.run_id)
+        if stored is not None and stored.result is not None and stored.status != "cancelled" and not goes_on:
             again = SkillResult.model_validate_json(stored.result)
             emit(TextEvent(data=TextData(delta=again.message)))
             return again
+        if stored is not None and request.verdicts:
+            if goes_on and any(one.decision == "abandon" for one in request.verdicts.values()):
+                return await self._abandon(book, request, stored)
+            request = _as_begun(request, stored)
         journal = await self._journal(request, stored, parent)
         own = skill.skill.budget if isinstance(skill, CompiledAgent) else Budget()
         meter = Meter(
@@ -252,8 +291,43 @@ class SkillRuns:
         return await run.run()
 
 
+def _as_begun(request: SkillRunRequest, stored: RunRecord) -> SkillRunRequest:
+    """What a run was begun with, in the turn that it goes on in.
+
+    Its model calls are told from those of every earlier attempt: another verdict may have been given to that.
+    """
+    begun = SkillRunRequest.model_validate_json(stored.request)
+    attempt = max(request.attempt, stored.attempt + 1)
+    return begun.model_copy(
+        update={"context": request.context, "verdicts": request.verdicts, "attempt": attempt}
+    )
+
+
+async def _in_doubt(
+    book: SkillBook, request: SkillRunRequest, journal: Journal, note: StepRecord
+) -> SkillResult:
+    """The result of a function of which nobody can say whether it did its work: the run waits."""
+    lost = ToolError(code="unknown_outcome", detail="It is not known whether the function did its work.")
+    await journal.after_write(note, ToolCallReply(ok=False, error=lost, took_ms=0.0))
+    skill = book.skill(request.skill).skill
+    what = skill.description.strip().rstrip(".") or skill.id
+    call = PendingCall(
+        call_id=f"{request.run_id}/1", tool=skill.id, arguments=request.arguments, summary=what
+    )
+    pause = Pause(by="operator", reason="unknown_outcome", calls=[call])
+    message, _ = question(book, request, pause)
+    return SkillResult(status="waiting", message=message, reason=pause.reason, pause=pause, steps=1)
+
+
 async def _note_end(journal: Journal, result: SkillResult, meter: Meter) -> None:
-    """Store how the run ended. An answer is not lost because its record could not be written."""
+    """Store how the run ended. An answer is not lost because its record could not be written; a question would be.
+
+    Raises:
+        SignalboxError: the run waits, and where it stands could not be stored.
+    """
+    if result.status == "waiting":
+        await journal.finish(result, meter.spent)
+        return
     try:
         await journal.finish(result, meter.spent)
     except SignalboxError as error:

@@ -21,6 +21,7 @@ from signalbox.contracts.events import TextEvent
 from signalbox.contracts.work import SkillResult, SkillRunRequest, ToolCallReply, ToolError
 from signalbox.skills.book import CompiledFunction, SkillBook
 from signalbox.skills.budget import Meter
+from signalbox.skills.errors import RunPaused
 
 _LOG = logging.getLogger(__name__)
 _MAX_DEPTH = 3
@@ -68,6 +69,7 @@ class Subtasks:
 
         Raises:
             TurnStopped: the whole turn must end.
+            RunPaused: the subtask waits for a person.
         """
         if self._depth >= _MAX_DEPTH:
             return _refused(f"Subtasks may be {_MAX_DEPTH} levels deep at most.")
@@ -79,13 +81,16 @@ class Subtasks:
         parent = Parent(self._request.run_id, self._meter, self._depth, subtask.budget)
         try:
             result = await self._start(below, _without_text(self._emit), parent)
-        except TurnStopped:
+        except (TurnStopped, RunPaused):
             raise
         except SignalboxError as error:
             return _failed(error.detail, None, began)
         except Exception:  # noqa: BLE001 - one subtask does not end the others; logged with its traceback
             _LOG.exception("a subtask failed", extra={"skill": subtask.skill})
             return _failed("It ended by an error of the system.", None, began)
+        if result.pause is not None:
+            # The run that started it waits with it, and goes on when it has gone on.
+            raise RunPaused(result.pause)
         gave: dict[str, Any] = {"status": result.status, "message": result.message, "output": result.output}
         if result.reason is not None:
             gave["reason"] = result.reason
@@ -117,6 +122,7 @@ class Subtasks:
             arguments={**chosen, **given},
             message=message,
             model=self._request.model,
+            verdicts=self._request.verdicts,
         )
 
 

@@ -7,16 +7,19 @@ from typing import Any
 
 import orjson
 
+from signalbox.common.arguments import check, compile_schema
 from signalbox.common.record import record
 from signalbox.common.storage import PreconditionFailed
+from signalbox.common.tool_calls import visible_parameters
 from signalbox.common.web import Emit
 from signalbox.contracts.config import Subtask, Tool
 from signalbox.contracts.events import ToolCallData, ToolCallEvent, ToolResultData, ToolResultEvent
 from signalbox.contracts.llm import Message, ToolCall
+from signalbox.contracts.pauses import Asked, Pause, Verdict
 from signalbox.contracts.work import SkillRunRequest, ToolCallReply, ToolCallRequest, ToolError
-from signalbox.skills.approval import needs_approval
+from signalbox.skills.approval import first_of, pending, who_must_agree
 from signalbox.skills.book import CompiledAgent, SkillBook
-from signalbox.skills.errors import OutcomeUnknown
+from signalbox.skills.errors import RunPaused
 from signalbox.skills.journal import Journal, noted_reply
 from signalbox.skills.ports import ToolCaller
 from signalbox.skills.records import StepRecord
@@ -38,6 +41,8 @@ class _Asked:
     part: Tool | Subtask | None
     arguments: dict[str, Any]
     refusal: ToolError | None
+    waits_for: Asked | None = None
+    """Whose word it needs."""
 
     @property
     def name(self) -> str:
@@ -72,14 +77,25 @@ class ToolUse:
         self._emit = emit
         self._run_subtask = run_subtask
         self._result_chars = result_chars
+        own = f"{request.run_id}/"
+        self.verdicts = {
+            call: verdict
+            for call, verdict in request.verdicts.items()
+            if call.startswith(own) and "/" not in call.removeprefix(own)
+        }
+        """What persons have said to calls of this run; those of its subtasks are theirs."""
         self.sources = Sources(agent.sources, len(request.passages), result_chars)
 
     async def answer(self, calls: Sequence[ToolCall], step: int) -> list[Message]:
         """The results of the calls of one model answer, in their order, as messages for the model.
 
         Calls that only read are made at once where the skill allows it; otherwise one after the other.
+
+        Raises:
+            RunPaused: a person has to say something first. Before an approval none of the calls is made.
         """
         asked = [self._understood(call, f"{step}.{position}") for position, call in enumerate(calls)]
+        self._ask_first(asked)
         if self._at_once(asked):
             replies = await _all_of([self._carry_out(one) for one in asked])
         else:
@@ -101,13 +117,34 @@ class ToolUse:
         if part is None:
             # Whatever made the model ask for it (a tool's output may have), the list of the config decides.
             refusal = ToolError(code="denied", detail=f"There is no tool '{call.function.name}' here.")
-        elif isinstance(part, Tool) and needs_approval(self._agent.skill, part, self._policies):
-            refusal = ToolError(
-                code="denied",
-                detail="This tool needs a person's approval, which cannot be asked for in this release. "
-                "Tell the user that it was not done.",
+        key = f"{self._request.run_id}/{step}"
+        waits_for: Asked | None = None
+        if isinstance(part, Tool) and refusal is None and self._journal.earlier(step) is None:
+            waits_for = who_must_agree(self._agent.skill, part, self._policies)
+            if waits_for is not None:
+                refusal = _unfit(part, arguments) or _refused(self.verdicts.get(key), waits_for)
+        return _Asked(call, key, step, part, arguments, refusal, waits_for)
+
+    def _ask_first(self, asked: Sequence[_Asked]) -> None:
+        """Wait where a call needs a person's word that was not given yet.
+
+        Raises:
+            RunPaused: one does.
+        """
+        pauses = [
+            Pause(
+                by=one.waits_for,
+                reason="approval",
+                calls=[pending(self._book, self._request, one.part, one.arguments, one.key)],
             )
-        return _Asked(call, f"{self._request.run_id}/{step}", step, part, arguments, refusal)
+            for one in asked
+            if one.waits_for is not None
+            and one.refusal is None
+            and isinstance(one.part, Tool)
+            and one.key not in self.verdicts
+        ]
+        if pauses:
+            raise RunPaused(first_of(pauses))
 
     async def _carry_out(self, asked: _Asked) -> ToolCallReply:
         shown = ToolCallData(call_id=asked.key, tool=asked.name, arguments=asked.arguments)
@@ -136,7 +173,7 @@ class ToolUse:
         """A write: noted before it is made, and made once, whatever became of this or an earlier attempt.
 
         Raises:
-            OutcomeUnknown: nobody can say whether it was made.
+            RunPaused: nobody can say whether it was made.
         """
         note = self._journal.earlier(asked.step)
         if note is None:
@@ -146,6 +183,10 @@ class ToolUse:
             reply = noted_reply(note)
         if not _is_unknown(reply):
             return reply
+        verdict = self.verdicts.pop(asked.key, None)
+        settles = verdict is not None and verdict.decision in ("happened", "repeat")
+        if verdict is not None and settles and note.status == "unknown":
+            return await self._settled(asked, note, verdict)
         checks = WriteCheck(self._book, self._request, self._tools)
         if tool.idempotent or await checks.was_not_made(tool, asked.arguments, asked.key):
             reply = await self._make(asked, note)
@@ -153,8 +194,32 @@ class ToolUse:
             reply = checks.found
             await self._note(note, reply)
         if _is_unknown(reply):
-            raise OutcomeUnknown(tool.id)
+            raise await self._unknown(asked, tool, note, reply)
         return reply
+
+    async def _settled(self, asked: _Asked, note: StepRecord, verdict: Verdict) -> ToolCallReply:
+        """A write of unknown outcome, after somebody has looked where it writes to.
+
+        Raises:
+            RunPaused: it was made once more, and its answer was lost again.
+        """
+        if verdict.decision == "happened":
+            reply = ToolCallReply(ok=True, output=verdict.output, took_ms=0.0, attempts=0)
+            await self._note(note, reply)
+            return reply
+        # A process that is killed from here on leaves a write in doubt again, which this verdict does not settle.
+        note = await self._journal.again(note)
+        reply = await self._make(asked, note)
+        if _is_unknown(reply) and isinstance(asked.part, Tool):
+            raise await self._unknown(asked, asked.part, note, reply)
+        return reply
+
+    async def _unknown(self, asked: _Asked, tool: Tool, note: StepRecord, reply: ToolCallReply) -> RunPaused:
+        """The pause of a write of which nobody can say whether it was made; its row says so, too."""
+        if note.status == "begun":
+            await self._note(note, reply)
+        call = pending(self._book, self._request, tool, asked.arguments, asked.key)
+        return RunPaused(Pause(by="operator", reason="unknown_outcome", calls=[call]))
 
     async def _make(self, asked: _Asked, note: StepRecord) -> ToolCallReply:
         """Make a write; once it is begun, its result is noted even if the run is cancelled."""
@@ -199,14 +264,49 @@ class ToolUse:
 
 
 async def _all_of(work: Sequence[Coroutine[Any, Any, ToolCallReply]]) -> list[ToolCallReply]:
-    """All replies, made at once. Where one raises, or the run is cancelled, none of the others is left behind."""
-    tasks = [asyncio.create_task(one) for one in work]
+    """All replies, made at once. Where one raises, or the run is cancelled, none of the others is left behind.
+
+    Raises:
+        RunPaused: some of them wait for a person; the others have ended, and are not repeated.
+    """
+    tasks = [asyncio.create_task(_or_pause(one)) for one in work]
     try:
-        return await asyncio.gather(*tasks)
+        ended = await asyncio.gather(*tasks)
+        if pauses := [one for one in ended if isinstance(one, Pause)]:
+            raise RunPaused(first_of(pauses))
+        return [one for one in ended if isinstance(one, ToolCallReply)]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _or_pause(work: Coroutine[Any, Any, ToolCallReply]) -> ToolCallReply | Pause:
+    try:
+        return await work
+    except RunPaused as paused:
+        return paused.pause
+
+
+def _refused(verdict: Verdict | None, by: Asked) -> ToolError | None:
+    """What the model is told of a call that was not approved; None where it was, or where nobody was asked yet."""
+    if verdict is None or verdict.decision == "approve":
+        return None
+    note = f" They said: {verdict.note}" if verdict.note else ""
+    return ToolError(
+        code="denied",
+        detail=f"The {by} was asked and refused this, so it was not done.{note} Do not ask for it again in other "
+        "words; say that it was not done, and go on without it.",
+    )
+
+
+def _unfit(tool: Tool, arguments: dict[str, Any]) -> ToolError | None:
+    """Why nobody is asked about a call: it could not be made with these arguments."""
+    problems = check(compile_schema(visible_parameters(tool)), arguments)
+    if not problems:
+        return None
+    pointer = problems[0].pointer
+    return ToolError(code="invalid_arguments", detail=problems[0].detail, pointer=pointer)
 
 
 def _is_unknown(reply: ToolCallReply) -> bool:

@@ -10,6 +10,7 @@ from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import Route
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.work import FlowState
+from signalbox.workflow.agreeing import verdicts_on
 from signalbox.workflow.clarifying import ask
 from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Executor, Outcome, Work
@@ -37,17 +38,26 @@ class Conversation:
 
     async def carry_out(self, plan: Plan, session: Session, work: Work) -> Outcome:
         """Do what a plan says, and go back to what it interrupted. A part that fails is an outcome that says so."""
+        if plan.dropped is None:
+            return await self._carry_out(plan, session, work)
+        said = await self._executor.drop(plan.dropped, work)
+        await work.emit(TextEvent(data=TextData(delta=f"{said}\n\n")))
+        outcome = await self._carry_out(plan, session, work)
+        return replace(outcome, message="\n\n".join(part for part in (said, outcome.message) if part))
+
+    async def _carry_out(self, plan: Plan, session: Session, work: Work) -> Outcome:
         state = session.state
         open_flows = [*state.interrupted, *([state.flow] if state.flow is not None else [])]
         work = replace(work, slots=_slots(open_flows), reason=_reason(plan), fell_back=plan.fell_back)
         if plan.question is not None:
             return replace(await ask(plan.question, work), reason=plan.reason)
-        if plan.resume is None and plan.route is None:
+        if plan.resume is None and plan.route is None and plan.go_on is None:
             return Outcome("", plan.status or "success", session_status=session.status)
         if plan.resume is not None:
             behind = _Behind([flow for flow in open_flows if flow is not plan.resume])
         else:
-            behind = _Behind(open_flows if plan.keep_flow else [], digressing=plan.keep_flow)
+            keeps = plan.keep_flow or plan.go_on is not None
+            behind = _Behind(open_flows if keeps else [], digressing=plan.keep_flow)
         if plan.may_iterate(work.snapshot) and not behind.flows:
             outcome = await self._iterations.carry_out(plan, work, lambda voiced: self._do(plan, voiced))
         else:
@@ -56,12 +66,17 @@ class Conversation:
             work = replace(work, context=work.context.model_copy(update={"profile": outcome.profile}))
         if not behind.flows or outcome.session_status != "active":
             return outcome
+        if outcome.paused is not None:
+            # One question at a time; the flow's is asked again once the run has gone on.
+            return replace(outcome, flow=behind.flows[-1], interrupted=behind.flows[:-1])
         if outcome.flow is not None:
             return self._interrupt(outcome, outcome.flow, behind, state, work)
         return await self._go_back(outcome, behind, state, work)
 
     async def _do(self, plan: Plan, work: Work) -> Outcome:
         """What the plan itself says."""
+        if plan.go_on is not None and plan.verdict is not None:
+            return await self._executor.go_on(plan.go_on, verdicts_on(plan.go_on, plan.verdict), work)
         if plan.resume is not None:
             return await self._executor.resume(
                 plan.resume,

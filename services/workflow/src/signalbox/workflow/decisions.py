@@ -1,17 +1,18 @@
 """What a turn will do: go on with the open flow, follow an intent, or fall back."""
 
 from dataclasses import field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from signalbox.common.record import record
 from signalbox.contracts.config import Degradation, Route
 from signalbox.contracts.events import RouteTarget
 from signalbox.contracts.query import QueryStatus
 from signalbox.contracts.work import FlowState
+from signalbox.workflow.agreeing import answer_to
 from signalbox.workflow.clarifying import picked, question_about
 from signalbox.workflow.errors import FlowNotInterruptible, SkillNotDirect
 from signalbox.workflow.matching import Decided, Guess, Incoming, Matcher
-from signalbox.workflow.records import Question, Session
+from signalbox.workflow.records import PausedRun, Question, Session
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
 
@@ -24,6 +25,12 @@ class Plan:
     target: RouteTarget
     route: Route | None = None
     resume: FlowState | None = None
+    go_on: PausedRun | None = None
+    """The run that waits for the user's word, which the message gives."""
+    verdict: Literal["approve", "refuse"] | None = None
+    """The word."""
+    dropped: PausedRun | None = None
+    """A run that waited for the user's word, and got another message; what it wanted to do is not done."""
     question: Question | None = None
     """Which of several intents was meant is asked."""
     message: str | None = None
@@ -53,7 +60,7 @@ class Plan:
 
     def may_write(self, snapshot: WorkflowSnapshot) -> bool:
         """Whether carrying it out may change something outside of Signalbox."""
-        if self.may_iterate(snapshot):
+        if self.may_iterate(snapshot) or self.go_on is not None or self.dropped is not None:
             return True
         if self.resume is not None:
             flows = [self.resume.flow, *(parent.flow for parent in self.resume.parents)]
@@ -111,6 +118,15 @@ class Decider:
             SkillNotDirect: the workflow has no such skill, or does not let clients address it.
             FlowNotInterruptible: the open flow lets nothing else in.
         """
+        paused = session.state.paused if session.status != "transferred" else None
+        if paused is not None and skill is None and (word := answer_to(paused, message)) is not None:
+            decided = Decided("choice", took_us=incoming.took_us())
+            target = RouteTarget(kind="skill", id=paused.skill)
+            return Plan(decided, target, go_on=paused, verdict=word)
+        plan = await self._planned(session, message, incoming, skill)
+        return plan if paused is None else replace(plan, dropped=paused)
+
+    async def _planned(self, session: Session, message: str, incoming: Incoming, skill: str | None) -> Plan:
         if skill is not None and session.status != "transferred":
             return _address(session, skill, incoming)
         plan = await self.decide(session, message, incoming)

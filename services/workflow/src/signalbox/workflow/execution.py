@@ -27,6 +27,7 @@ from signalbox.contracts.events import (
     UsageEvent,
 )
 from signalbox.contracts.identity import Principal
+from signalbox.contracts.pauses import Pause, Verdict
 from signalbox.contracts.query import Part, QueryStatus
 from signalbox.contracts.work import (
     ErrorFrame,
@@ -45,10 +46,11 @@ from signalbox.contracts.work import (
     WorkStatus,
 )
 from signalbox.workflow.actions import Actions, Situation
+from signalbox.workflow.agreeing import verdicts_on
 from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.knowledge import Knowledge, Moment
-from signalbox.workflow.records import SessionStatus
+from signalbox.workflow.records import PausedRun, SessionStatus
 from signalbox.workflow.resuming import BrokenOff, ToldOnce, to_its_end
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
@@ -121,6 +123,8 @@ class Outcome:
     """The flow that stays open."""
     interrupted: list[FlowState] = field(default_factory=list)
     """Flows that wait behind it, the oldest first."""
+    paused: PausedRun | None = None
+    """The run that waits for the user's word."""
     digressions: int = 0
     digressed: str | None = None
     """See ``SessionState``."""
@@ -285,6 +289,38 @@ class Executor:
             history=await work.history(),
             passages=passages,
         )
+        return await self._run(work, request)
+
+    async def go_on(self, paused: PausedRun, verdicts: dict[str, Verdict], work: Work) -> Outcome:
+        """Go on with a run that waits, now that somebody has said something to what it asked."""
+        request = SkillRunRequest(
+            context=work.context,
+            skill=paused.skill,
+            run_id=paused.run_id,
+            message=work.message,
+            verdicts=verdicts,
+        )
+        try:
+            return await self._run(work, request)
+        except SignalboxError as error:
+            outcome = await _failed(work, error)
+            if error.problem().code == "unknown_run":
+                return outcome
+            # It waits on: the user may say it again once what failed works.
+            return replace(outcome, paused=paused)
+
+    async def drop(self, paused: PausedRun, work: Work) -> str:
+        """End a run whose question was answered with something else; what is then to be said of it."""
+        quiet = replace(work, emit=_unheard)
+        outcome = await self.go_on(paused, verdicts_on(paused, "abandon"), quiet)
+        if outcome.reason != "abandoned" and outcome.paused is None and outcome.status == "success":
+            # It had got its yes from a turn that was lost: what it has done since is what there is to say.
+            return outcome.message
+        what = ", ".join(call.summary for call in paused.calls)
+        return render(work, builtin("not_done"), what=what)
+
+    async def _run(self, work: Work, request: SkillRunRequest) -> Outcome:
+        """A run to its end, or to where it waits."""
         told = replace(work, emit=ToldOnce(work.emit))
 
         async def attempt(number: int) -> SkillResult:
@@ -296,8 +332,10 @@ class Executor:
             return result
 
         result = await to_its_end(attempt)
-        parts = [*cited(result.message, passages), *result.parts]
+        parts = [*cited(result.message, request.passages), *result.parts]
         outcome = Outcome(result.message, _STATUS[result.status], parts, result.reason, usage=work.usage)
+        if result.pause is not None and result.pause.by == "user":
+            outcome = replace(outcome, paused=_paused(request, result, result.pause))
         if result.degraded is not None and result.status in {"completed", "failed"}:
             outcome = replace(outcome, status="degraded", reason=result.degraded)
         return await self._with_action(work, outcome, result.action)
@@ -369,6 +407,16 @@ async def _failed(work: Work, error: SignalboxError) -> Outcome:
     text = render(work, policy.reply or builtin("failed"))
     await work.emit(TextEvent(data=TextData(delta=text)))
     return Outcome(text, "error", reason=error.problem().code, usage=work.usage)
+
+
+async def _unheard(_: TurnEvent) -> None:
+    """Tells nobody."""
+
+
+def _paused(request: SkillRunRequest, result: SkillResult, pause: Pause) -> PausedRun:
+    """What a session keeps of a run that waits. Arguments may be secrets; the run has them."""
+    calls = [call.model_copy(update={"arguments": {}}) for call in pause.calls]
+    return PausedRun(run_id=request.run_id, skill=request.skill, calls=calls, asked=result.message)
 
 
 def _tool_result(call_id: str, tool: str, reply: ToolCallReply) -> ToolResultEvent:

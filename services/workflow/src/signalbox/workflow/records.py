@@ -6,6 +6,7 @@ from typing import Any, Literal
 from signalbox.common.record import record
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.identity import Principal, Scope
+from signalbox.contracts.pauses import PendingCall
 from signalbox.contracts.query import TurnState
 from signalbox.contracts.work import FlowState
 
@@ -32,6 +33,17 @@ class Question(WireModel):
     options: list[Option]
 
 
+class PausedRun(WireModel):
+    """A run that waits for the user's word."""
+
+    run_id: str
+    skill: str
+    calls: list[PendingCall]
+    """What it wants to do; their arguments are not kept here."""
+    asked: str
+    """The question, as it was put."""
+
+
 class SessionState(WireModel):
     """What a session carries from turn to turn within an epoch."""
 
@@ -51,6 +63,8 @@ class SessionState(WireModel):
     """Turns in a row that nothing fitted, or that asked again what was meant."""
     heard: int = 0
     """The user's last turn, where the workflow has timers: those that another turn has set are over."""
+    paused: PausedRun | None = None
+    """The run that asked for the user's word; its snapshot is the session's pinned one."""
     question: Question | None = None
     """What the last reply asked, where it asked which intent was meant."""
     spent: dict[str, int] = {}

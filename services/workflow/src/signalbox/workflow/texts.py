@@ -5,7 +5,16 @@ from typing import Literal
 from signalbox.contracts.base import LocalizedText
 
 Name = Literal[
-    "failed", "fallback", "model_unavailable", "handoff", "close", "which", "this_one", "resume", "left"
+    "failed",
+    "fallback",
+    "model_unavailable",
+    "handoff",
+    "close",
+    "which",
+    "this_one",
+    "resume",
+    "left",
+    "not_done",
 ]
 
 _TEXTS: dict[Name, dict[str, str | list[str]]] = {
@@ -32,6 +41,7 @@ _TEXTS: dict[Name, dict[str, str | list[str]]] = {
         "en": "I leave {{ flow if flow else 'what we had begun' }} for now; ask again when you want to go on.",
         "zh": "{{ flow if flow else '刚才的事' }}先放一放，需要时请再告诉我。",
     },
+    "not_done": {"en": "I have not done this: {{ what }}", "zh": "以下操作没有执行：{{ what }}"},
     "close": {"en": "Goodbye!", "zh": "再见!"},
 }
 

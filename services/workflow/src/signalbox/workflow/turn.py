@@ -302,11 +302,12 @@ class TurnRunner:
     ) -> WorkflowSnapshot:
         """What is released, or for a session with open flows, where its workflow says so, what they began with."""
         tenant = release.tenant
-        if stored is not None and stored.state.flow is not None and stored.expires_at > now:
+        state = stored.state if stored is not None and stored.expires_at > now else None
+        if stored is not None and state is not None and (state.flow is not None or state.paused is not None):
             pinned = stored.config_hash
             if pinned is not None and pinned != release.config_hash:
                 current = await self._snapshots.get(tenant, pinned)
-                if current.config.policies.snapshot == "pin":
+                if current.config.policies.snapshot == "pin" or state.paused is not None:
                     return current
                 newer = await self._snapshots.get(tenant, release.config_hash)
                 return newer if may_move(stored.state, current, newer) else current

@@ -107,13 +107,15 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome, retention: Ret
             "digressed": outcome.digressed,
             "profile": session.state.profile if outcome.profile is None else outcome.profile,
             "fallbacks": session.state.fallbacks + 1 if plan.fell_back or asked_again else 0,
+            "paused": outcome.paused,
             "question": plan.question,
             "heard": session.last_seq + 1 if start.snapshot.config.timers else 0,
             "spent": _spent(session.state.spent, [*outcome.usage, *plan.decided.usage]),
         }
     )
     status = outcome.session_status
-    if status == "active" and outcome.flow is not None:
+    is_open = outcome.flow is not None or outcome.paused is not None
+    if status == "active" and is_open:
         status = "waiting"
     return replace(
         session,
@@ -121,7 +123,7 @@ def session_after(start: TurnStart, plan: Plan, outcome: Outcome, retention: Ret
         status=status,
         last_seq=session.last_seq + 1,
         message_count=session.message_count + 2,
-        config_hash=start.context.config_hash if outcome.flow is not None else None,
+        config_hash=start.context.config_hash if is_open else None,
         state=state,
         updated_at=now,
         expires_at=now + policies.session_ttl_seconds * 1000,

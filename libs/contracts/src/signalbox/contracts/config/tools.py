@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from signalbox.contracts.base import ConfigModel, Identifier, JsonSchema
+from signalbox.contracts.base import ConfigModel, Identifier, JsonSchema, LocalizedText
 from signalbox.contracts.config.http import Auth, CircuitBreaker, HttpRequest, ResponseMapping, Retry
 
 Pin = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -53,7 +53,11 @@ class Tool(ConfigModel):
     effect: Literal["read", "write"] = "read"
     confirm: Literal["policy", "always", "never"] = "policy"
     """Whether a person confirms before a write is made. With ``always`` a flow asks by itself, unless the last thing
-    that the user answered in it was a ``confirm`` step, with yes. ``policy`` is for skills: flows ask with a step."""
+    that the user answered in it was a ``confirm`` step, with yes; a skill's run asks the user and waits. ``policy`` is
+    for skills, by `policies.confirm_writes`: flows ask with a step."""
+    summary: LocalizedText | None = None
+    """What a person is shown who is asked to agree to a call: a template over ``arguments``, such as
+    ``cancel order {{ arguments.order_id }}``. None shows the description and the arguments."""
     request: HttpRequest | None = None
     mcp: McpSource | None = None
     python: str | None = None
