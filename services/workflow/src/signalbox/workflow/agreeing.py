@@ -7,6 +7,8 @@ from signalbox.contracts.pauses import Verdict
 from signalbox.workflow.records import PausedRun
 
 _MOST_WORDS = {True: 6, False: 4}
+_FEW_WORDS = 3
+"""With no more, a message is no question besides the yes or no in it."""
 _MOST_CHARACTERS = {True: 12, False: 8}
 
 
@@ -16,7 +18,7 @@ def answer_to(paused: PausedRun, message: str) -> Literal["approve", "refuse"] |
     A write is made only for a plain yes: "yes, but to my other address" wants something else than was asked about.
     """
     agreed = read_yes_no(message)
-    if agreed is None or asks_something(message) or not _is_short(message, agreed=agreed):
+    if agreed is None or not _is_short(message, agreed=agreed):
         return "refuse" if agreed is not True and wants_to_stop(message, paused.asked) else None
     return "approve" if agreed else "refuse"
 
@@ -29,5 +31,6 @@ def verdicts_on(paused: PausedRun, decision: Literal["approve", "refuse", "aband
 def _is_short(message: str, *, agreed: bool) -> bool:
     said = plain(message)
     if said.isascii():
-        return len(said.split()) <= _MOST_WORDS[agreed]
-    return len(said) <= _MOST_CHARACTERS[agreed]
+        words = len(said.split())
+        return words <= _MOST_WORDS[agreed] and (words <= _FEW_WORDS or not asks_something(message))
+    return len(said) <= _MOST_CHARACTERS[agreed] and not asks_something(message)
