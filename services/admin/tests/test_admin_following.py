@@ -6,10 +6,12 @@ import time
 import pytest
 from support.admin_app import API, Follower, document, following, until
 
+from signalbox.admin.changes import Changes
+from signalbox.admin.records import State
 from signalbox.common.clients import ServiceCallFailed
 from signalbox.common.errors import SignalboxError
 from signalbox.common.storage import DuplicateKey
-from signalbox.contracts.admin import ChangesRequest, SnapshotRef
+from signalbox.contracts.admin import ChangesRequest, ReleasePointer, SnapshotRef
 from signalbox.contracts.identity import Principal, Scope
 
 
@@ -156,6 +158,74 @@ async def test_a_service_that_acts_for_a_tenant_gets_that_tenants_snapshots_only
     assert (await admin.http.get(path, headers=other)).status_code == 404
     with pytest.raises(ServiceCallFailed):
         await admin.client.snapshot(SnapshotRef(tenant="other", config_hash=name))
+
+
+async def test_a_follower_that_keeps_what_it_was_told_is_told_what_changed_and_an_older_one_everything(
+    admin, tmp_path
+):
+    follower = Follower(admin.platform, tmp_path / "f")
+    async with following(follower):
+        for name in ("one", "two", "three"):
+            await admin.publish(document(name))
+        await admin.http.post(f"{API}/keys", json={"name": "k"})
+        known = (await admin.client.changes(request(service="workflow"))).revision
+        await admin.publish(document("two", greeting="Hi"))
+        polled = request(service="workflow", after=known)
+        everything = await admin.client.changes(polled)
+        told = await admin.client.changes(polled.model_copy(update={"partial": True}))
+        assert (everything.partial, len(everything.releases), len(everything.keys)) == (False, 3, 1)
+        assert [(pointer.workflow_id, pointer.number) for pointer in told.releases] == [("two", 2)]
+        assert (told.partial, told.same_keys, told.keys) == (True, True, [])
+        assert [follower.runs(workflow_id=name) for name in ("one", "two", "three")] == [1, 2, 1]
+        # One that was told of what this database never held is told everything.
+        ahead = request(after=told.revision + 5).model_copy(update={"partial": True})
+        assert len((await admin.client.changes(ahead)).releases) == 3
+
+
+async def test_what_a_publish_costs_the_feed_does_not_grow_with_the_number_of_workflows(
+    admin, tmp_path, monkeypatch
+):
+    sent: list[int] = []
+    followed = admin.app.state.following.poll
+
+    async def counted(body, gone):
+        reply = await followed(body, gone)
+        sent.append(len(body.model_dump_json()) + len(reply.model_dump_json()))
+        return reply
+
+    monkeypatch.setattr(admin.app.state.following, "poll", counted)
+    follower = Follower(admin.platform, tmp_path / "f")
+
+    async def bytes_of_a_publish(greeting):
+        sent.clear()
+        await admin.publish(document("w0", greeting=greeting))
+        return max(sent)
+
+    async with following(follower):
+        await admin.publish(document("w0"))
+        alone = await bytes_of_a_publish("Hello")
+        for number in range(1, 40):
+            await admin.publish(document(f"w{number}"))
+        assert await bytes_of_a_publish("Hi again") < 1.5 * alone
+
+
+def pointer(name, number):
+    return ReleasePointer(
+        tenant="t", environment="e", workflow_id=name, number=number, config_hash=str(number) * 64
+    )
+
+
+def test_a_change_that_was_read_before_its_number_is_told_to_those_that_know_that_number_only():
+    changes = Changes()
+    one, two, later = pointer("one", 1), pointer("two", 1), pointer("two", 2)
+    changes.note(State(5, (one, two)), 5)
+    assert not changes.covers(4)
+    # Another replica of Admin committed revision 7 while this one read revision 6.
+    changes.note(State(6, (one, later)), 7)
+    assert list(changes.releases(6)) == [later]
+    assert list(changes.releases(7)) == []
+    changes.note(State(8, (one,)), 8)
+    assert not changes.covers(7)
 
 
 async def test_a_failed_flip_takes_the_preparation_back(admin, monkeypatch):

@@ -224,6 +224,8 @@ class ChangesRequest(WireModel):
     loaded: list[SnapshotRef] = []
     """Snapshots that it is able to serve at once; a service that loads none repeats ``prepare``."""
     wait_ms: int = Field(default=20_000, ge=0, le=60_000)
+    partial: bool = False
+    """Whether the replica keeps what it was told, so that the reply may name what changed after ``after`` only."""
 
 
 class ChangesReply(WireModel):
@@ -236,6 +238,10 @@ class ChangesReply(WireModel):
     """Snapshots about to become active: load them now and say so in the next poll."""
     keys: list[KeyRecord] = []
     """API keys, hashed; sent to the services that verify them (Workflow and the gateway)."""
+    partial: bool = False
+    """Whether ``releases`` are those only that changed after ``after``: the others are as they were."""
+    same_keys: bool = False
+    """Whether the keys are as they were, and ``keys`` is empty for that."""
 
 
 class SnapshotDocument(WireModel):

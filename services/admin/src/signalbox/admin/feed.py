@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from signalbox.admin.changes import Changes
 from signalbox.admin.errors import StateUnknown
 from signalbox.admin.ports import StateStore
 from signalbox.admin.records import State
@@ -29,6 +30,7 @@ class StateFeed:
         self._shared = shared
         self._poll_s = poll_s
         self._state: State | None = None
+        self.changes = Changes()
         self._changed = asyncio.Event()
         self._loading = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
@@ -59,7 +61,10 @@ class StateFeed:
         async with self._loading:
             revision = await self._store.revision()
             if self._state is None or revision != self._state.revision:
-                self._state = await self._store.load()
+                state = await self._store.load()
+                # What was read may be newer than its number, but not than the number that is read after it.
+                self.changes.note(state, await self._store.revision())
+                self._state = state
                 self._keys.replace(self._state.keys)
                 self._changed.set()
                 self._changed = asyncio.Event()

@@ -42,7 +42,7 @@ class Following:
             raise
         finally:
             watch.cancel()
-        return _reply(request.service, state)
+        return self._reply(request, state)
 
     async def _wait(self, request: ChangesRequest, watch: "asyncio.Future[None]") -> State:
         waiting = asyncio.ensure_future(self._feed.wait(request.after, request.wait_ms / 1000))
@@ -71,15 +71,20 @@ class Following:
             now_ms() + request.wait_ms + self._grace_ms,
         )
 
-
-def _reply(service: ServiceName, state: State) -> ChangesReply:
-    now = now_ms()
-    prepare: dict[SnapshotRef, None] = {
-        preparation.ref: None for preparation in state.preparations if preparation.expires_at > now
-    }
-    return ChangesReply(
-        revision=state.revision,
-        releases=list(state.releases),
-        prepare=list(prepare),
-        keys=list(state.keys) if service in _VERIFY_KEYS else [],
-    )
+    def _reply(self, request: ChangesRequest, state: State) -> ChangesReply:
+        changes, after = self._feed.changes, request.after
+        # A follower that is ahead was told by a database that has been put back since: it gets everything.
+        partial = request.partial and after <= state.revision and changes.covers(after)
+        same_keys = partial and changes.same_keys(after)
+        now = now_ms()
+        prepare: dict[SnapshotRef, None] = {
+            preparation.ref: None for preparation in state.preparations if preparation.expires_at > now
+        }
+        return ChangesReply(
+            revision=state.revision,
+            releases=list(changes.releases(after) if partial else state.releases),
+            prepare=list(prepare),
+            keys=list(state.keys) if request.service in _VERIFY_KEYS and not same_keys else [],
+            partial=partial,
+            same_keys=same_keys,
+        )

@@ -10,8 +10,10 @@ from signalbox.common.auth import KeyRing
 from signalbox.common.clients import AdminClient
 from signalbox.common.errors import NotFound, SignalboxError, Unavailable
 from signalbox.common.kept_files import write_atomically
+from signalbox.common.record import record
 from signalbox.common.snapshots.store import Snapshots
 from signalbox.contracts.admin import ChangesReply, ChangesRequest, ReleasePointer, ServiceName, SnapshotRef
+from signalbox.contracts.identity import KeyRecord
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,6 +26,26 @@ class NoRelease(NotFound):
     """Nothing is published under this name."""
 
     code = "no_release"
+
+
+@record
+class _Told:
+    """What a follower keeps of the replies, whole; lists that a reply did not change are the same objects."""
+
+    releases: list[ReleasePointer]
+    keys: list[KeyRecord]
+
+    def then(self, reply: ChangesReply) -> "_Told":
+        """The same after a reply, which may tell what changed only."""
+        releases = reply.releases
+        if reply.partial:
+            named = {_name(pointer): pointer for pointer in (*self.releases, *reply.releases)}
+            releases = list(named.values()) if reply.releases else self.releases
+        return _Told(releases, self.keys if reply.same_keys else reply.keys)
+
+
+def _name(pointer: ReleasePointer) -> tuple[str, str, str]:
+    return pointer.tenant, pointer.environment, pointer.workflow_id
 
 
 class ConfigFeed:
@@ -54,6 +76,9 @@ class ConfigFeed:
         self._reachable = True
         self._has_state = False
         self._prepare: list[SnapshotRef] = []
+        self._told = _Told([], [])
+        """The whole state as it was last told, and is kept on disk."""
+        self._active: frozenset[SnapshotRef] = frozenset()
         self._preloaded: frozenset[SnapshotRef] = frozenset()
         """Of the active ones, those that were ready once, in memory or on disk: of many, most stay as they are."""
         self._releases: dict[tuple[str, str], ReleasePointer] = {}
@@ -122,28 +147,51 @@ class ConfigFeed:
                 service=self._service,
                 instance=self._instance,
                 after=self.revision,
-                loaded=self._snapshots.loaded if self._snapshots is not None else self._prepare,
+                loaded=self._ready(),
                 wait_ms=_WAIT_MS,
+                partial=True,
             )
         )
         self._prepare = reply.prepare
         if reply.revision != self.revision:
+            before = self._told
             await self._apply(reply)
-            await asyncio.to_thread(self._write, reply)
+            if before.releases is not self._told.releases or before.keys is not self._told.keys:
+                await asyncio.to_thread(self._write, self._told)
+
+    def _ready(self) -> list[SnapshotRef]:
+        """Of those that are about to become active, the ones that are loaded: Admin asks for no others."""
+        if self._snapshots is None:
+            return self._prepare
+        return [ref for ref in self._prepare if self._snapshots.has(ref)]
 
     async def _apply(self, reply: ChangesReply) -> None:
-        mine = [pointer for pointer in reply.releases if pointer.environment == self._environment]
-        active = [SnapshotRef(tenant=pointer.tenant, config_hash=pointer.config_hash) for pointer in mine]
-        if self._snapshots is not None:
-            self._snapshots.pin(active, reply.prepare)
-        known = self._preloaded
-        self._preloaded = frozenset([ref for ref in active if ref in known or await self._preload(ref)])
-        self._releases = {(pointer.tenant, pointer.workflow_id): pointer for pointer in mine}
-        self._defaults = {pointer.tenant: pointer for pointer in mine if pointer.is_default}
-        if self._keys is not None:
+        told = self._told.then(reply)
+        if told.releases is not self._told.releases:
+            await self._apply_releases(told.releases, reply.prepare)
+        elif self._snapshots is not None:
+            self._snapshots.pin(self._active, reply.prepare)
+            await self._preload_missing()
+        if self._keys is not None and not reply.same_keys:
             self._keys.replace(reply.keys)
+        self._told = told
         self.revision = reply.revision
         self._has_state = True
+
+    async def _apply_releases(self, releases: list[ReleasePointer], prepare: list[SnapshotRef]) -> None:
+        mine = [pointer for pointer in releases if pointer.environment == self._environment]
+        self._active = frozenset(
+            SnapshotRef(tenant=pointer.tenant, config_hash=pointer.config_hash) for pointer in mine
+        )
+        if self._snapshots is not None:
+            self._snapshots.pin(self._active, prepare)
+        await self._preload_missing()
+        self._releases = {(pointer.tenant, pointer.workflow_id): pointer for pointer in mine}
+        self._defaults = {pointer.tenant: pointer for pointer in mine if pointer.is_default}
+
+    async def _preload_missing(self) -> None:
+        known = self._preloaded & self._active
+        self._preloaded = known.union([ref for ref in self._active - known if await self._preload(ref)])
 
     async def _preload(self, ref: SnapshotRef) -> bool:
         """Whether the snapshot is ready now."""
@@ -175,7 +223,8 @@ class ConfigFeed:
             _LOG.warning("ignoring a damaged feed file: %s", error)
             return None
 
-    def _write(self, reply: ChangesReply) -> None:
+    def _write(self, told: _Told) -> None:
+        reply = ChangesReply(revision=self.revision, releases=told.releases, prepare=[], keys=told.keys)
         try:
             write_atomically(self._file, reply.model_dump_json().encode())
         except OSError as error:

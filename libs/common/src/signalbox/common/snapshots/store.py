@@ -81,6 +81,10 @@ class Snapshots(Generic[CompiledT]):
         """Those that can be served at once."""
         return list(self._held)
 
+    def has(self, ref: SnapshotRef) -> bool:
+        """Whether one can be served at once."""
+        return ref in self._held
+
     @property
     def memory(self) -> int:
         """Bytes that those in memory take, as they were weighed."""
