@@ -1,4 +1,8 @@
-"""The flows of one snapshot, compiled once: patterns, schemas and choices are not touched again per message."""
+"""The flows of one snapshot, each compiled once, when it is first asked for.
+
+Patterns, schemas and choices are not touched again per message. Not all at once: of a large workflow's flows, few are
+used while it is in memory, and the first question to one that was not in memory waits for the one that it runs.
+"""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -74,19 +78,23 @@ class FlowBook:
         self.variables = effective_variables(config.variables, overrides)
         self.templates = Templates()
         self.tools: dict[str, Tool] = {tool.id: tool for tool in config.tools}
-        self._flows = {flow.id: CompiledFlow(flow) for flow in config.flows}
-        for flow in config.flows:
-            self._compile_templates(flow)
+        self._described = {flow.id: flow for flow in config.flows}
+        self._compiled: dict[str, CompiledFlow] = {}
 
     def flow(self, flow_id: str) -> CompiledFlow:
         """A flow.
 
         Raises:
             UnknownFlow: there is none of this name.
+            TemplateError, BadJsonSchema, BadPattern: an older release published what this one does not compile.
         """
-        flow = self._flows.get(flow_id)
+        flow = self._compiled.get(flow_id)
         if flow is None:
-            raise UnknownFlow(flow_id)
+            described = self._described.get(flow_id)
+            if described is None:
+                raise UnknownFlow(flow_id)
+            self._compile_templates(described)
+            flow = self._compiled[flow_id] = CompiledFlow(described)
         return flow
 
     def _compile_templates(self, flow: Flow) -> None:
