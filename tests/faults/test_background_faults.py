@@ -1,6 +1,10 @@
-"""A thousand async queries while workers are killed and Redis loses everything: a result each, written once."""
+"""A thousand async queries while workers are killed and Redis loses everything: a result each, written once.
+
+The broker is Redis; ``SIGNALBOX_TEST_BROKER_URL`` names another, ``amqp://guest:guest@127.0.0.1:5672//`` is RabbitMQ.
+"""
 
 import json
+import os
 import secrets
 import sys
 import threading
@@ -146,6 +150,9 @@ def background(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background]
         "SIGNALBOX_LEASE_TTL_MS": "2000",
         "SIGNALBOX_LEASE_RENEW_MS": "500",
     }
+    broker = os.environ.get("SIGNALBOX_TEST_BROKER_URL")
+    if broker is not None:
+        env["SIGNALBOX_BROKER_URL"] = broker
     with ExitStack() as held:
         backend = held.enter_context(ProbeBackend())
         receiver = held.enter_context(Receiver())
