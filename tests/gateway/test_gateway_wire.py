@@ -7,7 +7,7 @@ import uvloop
 from support.async_waiting import until as eventually
 from support.wire_calls import CHUNKED, HELLO, ask, saying, served, soon, text
 
-from signalbox.llm_gateway.upstreams.wire import (
+from signalbox.common.transport.wire import (
     AnswerTooLarge,
     BrokenOff,
 )

@@ -10,14 +10,14 @@ import uvloop
 from support.async_waiting import until as eventually
 from support.wire_calls import HELLO, ask, saying, served, soon, text
 
-from signalbox.llm_gateway.upstreams.wire import (
+from signalbox.common.transport.wire import (
     BadAddress,
     BadHeader,
     BrokenOff,
     NotConnected,
     WireClient,
 )
-from signalbox.llm_gateway.upstreams.wire import pool as pooling
+from signalbox.common.transport.wire import pool as pooling
 
 pytestmark = pytest.mark.filterwarnings("ignore:Overriding the .event_loop_policy. fixture is deprecated")
 

@@ -5,7 +5,7 @@ import contextlib
 
 from support.raw_server import RawServer
 
-from signalbox.llm_gateway.upstreams.wire import WireClient
+from signalbox.common.transport.wire import WireClient
 
 HELLO = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"

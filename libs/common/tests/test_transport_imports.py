@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-CLIENTS = {"aiohttp", "httpx", "httpx2", "requests", "urllib3", "pyreqwest", "http.client", "urllib.request"}
+CLIENTS = {"aiohttp", "httptools", "httpx", "httpx2", "requests", "urllib3", "pyreqwest", "http.client", "urllib.request"}
 
 
 def imported(source: Path) -> Iterator[str]:
@@ -24,8 +24,8 @@ def clients_of(source: Path) -> set[str]:
 def test_http_clients_are_imported_by_the_transports_alone() -> None:
     sources = [path for part in ("libs", "services") for path in ROOT.glob(f"{part}/*/src/**/*.py")]
     # The gateway's upstreams pass a provider's bytes through; their addresses are the operator's own settings.
-    transports = [path for path in sources if path.parent.name in {"transport", "upstreams"}]
-    assert any("aiohttp" in clients_of(path) for path in transports)
+    transports = [path for path in sources if path.parent.name in {"transport", "wire", "upstreams"}]
+    assert any("httptools" in clients_of(path) for path in transports)
     found = {
         f"{path.relative_to(ROOT)}: {sorted(clients)}"
         for path in sources

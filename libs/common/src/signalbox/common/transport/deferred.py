@@ -67,5 +67,5 @@ class DeferredOutbound:
 
 def load_http_client() -> None:
     """Import what the first call out needs, so that it does not wait for that; for a thread of an idle process."""
-    if find_spec("aiohttp") is not None:
+    if find_spec("yarl") is not None:
         import_module("signalbox.common.transport.outbound")

@@ -1,4 +1,4 @@
-"""`ServiceHop` over HTTP/1.1, on one aiohttp session for the life of the hop (ADR 0002 says why aiohttp).
+"""`ServiceHop` over HTTP/1.1, on one client for the life of the hop (ADR 0027 says which).
 
 A request is repeated at most twice, with jittered backoff and never past its deadline:
 
@@ -9,16 +9,23 @@ A request is repeated at most twice, with jittered backoff and never past its de
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
-import aiohttp
-from yarl import URL
-
 from signalbox.common.transport.errors import HopProtocolError, HopTimeout, HopUnreachable
-from signalbox.common.transport.headers import folded
 from signalbox.common.transport.ports import HopRequest, HopResponse, HopStream
+from signalbox.common.transport.wire import (
+    Answer,
+    AnswerTooLarge,
+    BrokenOff,
+    Dialing,
+    NotConnected,
+    NotHttp,
+    WireClient,
+    WireError,
+)
 from signalbox.contracts.headers import TIMEOUT_MS
 
 MAX_RETRIES = 2
@@ -29,16 +36,16 @@ BACKOFF_SECONDS = 0.05
 COOL_DOWN_SECONDS = 1.0
 """How long a base URL that refused a connection is passed over while another one is left."""
 
-IDLE_SECONDS = 4.0
-"""How long an idle connection is kept: less than uvicorn's 5 s, so that the client closes first and no
-request is written to a connection that the server is just closing."""
+_RESOLVED_SECONDS = 10.0
+"""How long the addresses of a service's name are used again: replicas come and go."""
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class HttpServiceHop:
     """Calls a service at one or more base URLs, taken in turn.
 
-    `service` names it in errors. The session is made at the first call, in the loop of that call; `aclose`
-    ends it.
+    `service` names it in errors. The first call's loop is the hop's; `aclose` ends it.
     """
 
     def __init__(
@@ -54,9 +61,8 @@ class HttpServiceHop:
             raise ValueError(f"the {service} service needs at least one base URL")
         self._bases = _Bases(urls)
         self._service = service
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        self._max_connections = max_connections
-        self._session: aiohttp.ClientSession | None = None
+        dialing = Dialing(connect_s=connect_timeout, resolved_s=_RESOLVED_SECONDS, spread=True)
+        self._client = WireClient(max_connections=max_connections, dialing=dialing)
         self._closed = False
 
     async def send(self, request: HopRequest) -> HopResponse:
@@ -64,18 +70,18 @@ class HttpServiceHop:
 
         Raises `HopUnreachable`, `HopTimeout` (deadline passed) or `HopProtocolError` (the answer broke off).
         """
+        until = asyncio.get_running_loop().time() + request.timeout
         try:
-            async with asyncio.timeout(request.timeout) as limit:
-                response = await self._attempts(request, limit.when())
-                try:
-                    body = await response.read()
-                except (aiohttp.ClientError, ConnectionError) as error:
-                    self._raise_broken(request, error)
-                finally:
-                    response.release()
+            answer = await self._attempts(request, until)
+            try:
+                body = await answer.read(until, sys.maxsize)
+            except WireError as error:
+                self._raise_broken(request, error)
+            finally:
+                answer.close()
         except TimeoutError as error:
             raise self._timed_out(request) from error
-        return HopResponse(response.status, folded(response.headers.items()), body)
+        return HopResponse(answer.status, answer.headers, body)
 
     @asynccontextmanager
     async def stream(self, request: HopRequest) -> AsyncIterator[HopStream]:
@@ -83,91 +89,73 @@ class HttpServiceHop:
 
         Retries end where the answer's head begins; the deadline holds to the last chunk.
         """
+        until = asyncio.get_running_loop().time() + request.timeout
         try:
-            async with asyncio.timeout(request.timeout) as limit:
-                response = await self._attempts(request, limit.when())
+            answer = await self._attempts(request, until)
         except TimeoutError as error:
             raise self._timed_out(request) from error
 
         async def aclose() -> None:
-            response.close()
+            answer.close()
 
-        chunks = self._chunks(request, response, limit.when())
         try:
-            yield HopStream(response.status, folded(response.headers.items()), chunks, aclose)
+            yield HopStream(answer.status, answer.headers, self._chunks(request, answer, until), aclose)
         finally:
-            response.close()
+            answer.close()
 
     async def aclose(self) -> None:
         """Close all connections."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        self._client.close()
 
-    async def _attempts(self, request: HopRequest, deadline: float | None) -> aiohttp.ClientResponse:
-        """The head of the first answer worth returning."""
+    async def _attempts(self, request: HopRequest, until: float) -> Answer:
+        """The head of the first answer worth returning. Raises TimeoutError at ``until``."""
         clock = asyncio.get_running_loop().time
         for attempt in range(MAX_RETRIES + 1):
             last = attempt == MAX_RETRIES
             base = self._bases.take(clock())
             try:
-                response = await self._once(request, base, deadline)
-                if response.status not in RETRIED_STATUSES or last or not request.idempotent:
-                    return response
-                response.release()
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                answer = await self._once(request, base, until, clock())
+                if answer.status not in RETRIED_STATUSES or last or not request.idempotent:
+                    return answer
+                await answer.read(until, sys.maxsize)
+            except NotConnected as error:
                 self._bases.passed_over_until(base, clock() + COOL_DOWN_SECONDS)
                 if last:
                     self._raise_unreachable(request, error)
-            except (aiohttp.ClientConnectionError, ConnectionError) as error:
+            except (NotHttp, AnswerTooLarge) as error:
+                self._raise_broken(request, error)
+            except BrokenOff as error:
                 if last or not request.idempotent:
                     self._raise_unreachable(request, error)
-            except aiohttp.ClientError as error:
-                self._raise_broken(request, error)
-            await asyncio.sleep(random.uniform(0, BACKOFF_SECONDS * 2**attempt))  # noqa: S311  (jitter)
+            pause = random.uniform(0, BACKOFF_SECONDS * 2**attempt)  # noqa: S311  (jitter)
+            await asyncio.sleep(min(pause, until - clock()))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _once(self, request: HopRequest, base: str, deadline: float | None) -> aiohttp.ClientResponse:
-        left = (deadline or 0.0) - asyncio.get_running_loop().time()
-        headers = {**request.headers, TIMEOUT_MS: str(max(0, int(left * 1000)))}
-        return await self._connected().request(
-            request.method,
-            URL(base + request.path, encoded=True),
-            data=request.body or None,
-            headers=headers,
-            allow_redirects=False,
-            timeout=self._timeout,
-        )
-
-    def _connected(self) -> aiohttp.ClientSession:
+    async def _once(self, request: HopRequest, base: str, until: float, now: float) -> Answer:
         if self._closed:
             raise HopUnreachable(self._service, f"The client of the {self._service} service has been closed.")
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(
-                    limit=self._max_connections, keepalive_timeout=IDLE_SECONDS, ttl_dns_cache=10
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            )
-            # aiohttp repeats GET, HEAD, PUT and DELETE once on its own; here only the port's flag decides.
-            self._session._retry_connection = False  # noqa: SLF001
-        return self._session
+        left = until - now
+        if left <= 0:
+            raise TimeoutError
+        return await self._client.send(
+            request.method,
+            base + request.path,
+            headers=_NO_HEADERS,
+            once={**request.headers, TIMEOUT_MS: str(int(left * 1000))},
+            body=request.body or None,
+            until=until,
+            repeats=False,  # the port's flag says whether it may be sent twice
+        )
 
-    async def _chunks(
-        self, request: HopRequest, response: aiohttp.ClientResponse, deadline: float | None
-    ) -> AsyncIterator[bytes]:
-        content = response.content
+    async def _chunks(self, request: HopRequest, answer: Answer, until: float) -> AsyncIterator[bytes]:
         while True:
             try:
-                async with asyncio.timeout_at(deadline):
-                    chunk = await content.readany()
+                chunk = await answer.chunk(until)
             except TimeoutError as error:
-                response.close()
+                answer.close()
                 raise self._timed_out(request) from error
-            except (aiohttp.ClientError, ConnectionError) as error:
+            except WireError as error:
                 self._raise_broken(request, error)
             if not chunk:
                 return

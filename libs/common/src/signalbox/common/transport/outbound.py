@@ -1,19 +1,16 @@
 """`Outbound` for addresses that a workflow config or a client named: each is checked before it is used.
 
-The check sits where the connection is made: aiohttp asks `_CheckedResolver` for the addresses of a name, once
+The check sits where the connection is made: the client asks `_CheckedResolver` for the addresses of a name, once
 per connection, and connects to nothing else, while Host and SNI stay the name's. A kept connection therefore
-leads to an address that was checked. Hosts that are addresses never reach a resolver and are checked in
-`send`.
+leads to an address that was checked. Hosts that are addresses are checked in `send`, before anything happens.
 """
 
 import asyncio
 import ipaddress
-import socket
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+import zlib
+from collections.abc import Sequence
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from signalbox.common.transport.addresses import Address, AllowList, literal, refusal
@@ -23,11 +20,22 @@ from signalbox.common.transport.errors import (
     OutboundTooLarge,
     OutboundUnreachable,
 )
-from signalbox.common.transport.headers import folded
 from signalbox.common.transport.ports import OutboundRequest, OutboundResponse
-
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Host and port to the addresses the host has now; raises OSError when it has none."""
+from signalbox.common.transport.wire import (
+    Answer,
+    AnswerTooLarge,
+    BadHeader,
+    BrokenOff,
+    ConnectTimeout,
+    Dialing,
+    NotConnected,
+    Origin,
+    Resolve,
+    WireClient,
+    WireError,
+    system_resolve,
+)
+from signalbox.common.transport.wire import Address as Target
 
 STRIPPED_HEADERS = frozenset(
     {
@@ -51,18 +59,23 @@ STRIPPED_HEADERS = frozenset(
 
 STRIPPED_PREFIX = "signalbox-"
 
+_IDLE_SECONDS = 15.0
+"""How long an idle connection is kept: another one may take many round trips."""
 
-async def system_resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses that the operating system knows for `host`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
+_REPEATABLE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+"""Sent once more where a kept connection turns out to be closed (RFC 9110, 9.2.2)."""
+
+_OURS = {"user-agent": "signalbox", "accept": "*/*", "accept-encoding": "gzip"}
+"""Sent unless the caller says something else."""
 
 
 class GuardedOutbound:
     """Calls public addresses over http and https, and the ones that `allow_hosts` names.
 
     No redirect is followed, no proxy of the environment used, no cookie kept. `ssl_context` replaces the
-    system's trust, `resolve` the system's resolver. The session is made at the first call; `aclose` ends it.
+    system's trust, `resolve` the system's resolver. Connections belong to the loop of the first call; `aclose` ends
+    them.
     """
 
     def __init__(
@@ -75,11 +88,13 @@ class GuardedOutbound:
         resolve: Resolve = system_resolve,
     ) -> None:
         self._guard = _Guard(allow_hosts)
-        self._resolve = resolve
-        self._ssl = ssl_context
-        self._max_connections = max_connections
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout)
-        self._session: aiohttp.ClientSession | None = None
+        dialing = Dialing(
+            connect_s=connect_timeout,
+            resolved_s=0.0,
+            resolve=_CheckedResolver(self._guard, resolve).addresses,
+            idle_s=_IDLE_SECONDS,
+        )
+        self._client = WireClient(tls=ssl_context, max_connections=max_connections, dialing=dialing)
         self._closed = False
 
     async def send(self, request: OutboundRequest) -> OutboundResponse:
@@ -89,65 +104,83 @@ class GuardedOutbound:
         `OutboundUnreachable`.
         """
         url, host = self._guard.checked_url(request.url)
+        if self._closed:
+            raise OutboundUnreachable(host, "The client for outgoing calls has been closed.")
+        until = asyncio.get_running_loop().time() + request.timeout
         try:
-            async with asyncio.timeout(request.timeout):
-                return await self._send(request, url, host)
-        except ValueError as error:
+            return await self._send(request, _target(url, host), until)
+        except BadHeader as error:
             raise OutboundRefused(host, f"The request to {host} is not valid HTTP: {error}.") from error
-        except aiohttp.ServerTimeoutError as error:
+        except ConnectTimeout as error:
             raise OutboundTimeout(host, f"{host} did not accept a connection in time.", sent=False) from error
         except TimeoutError as error:
             raise OutboundTimeout(host, f"{host} did not answer within {request.timeout:g} s.") from error
-        except (aiohttp.ClientError, ConnectionError) as error:
-            sent = not isinstance(error, aiohttp.ClientConnectorError)
-            raise OutboundUnreachable(
-                host, f"{host} cannot be reached: {_reason(error)}.", sent=sent
-            ) from error
+        except AnswerTooLarge as error:
+            raise OutboundTooLarge(host, f"{host} answered {error}; this call allows no more.") from error
+        except WireError as error:
+            sent = not isinstance(error, NotConnected)
+            raise OutboundUnreachable(host, f"{host} cannot be reached: {error}.", sent=sent) from error
 
     async def aclose(self) -> None:
         """Close all connections."""
         self._closed = True
-        if self._session is not None:
-            await self._session.close()
+        self._client.close()
 
-    async def _send(self, request: OutboundRequest, url: URL, host: str) -> OutboundResponse:
-        async with self._connected(host).request(
+    async def _send(self, request: OutboundRequest, target: Target, until: float) -> OutboundResponse:
+        ours, theirs = _outgoing(request.headers)
+        answer = await self._client.send(
             request.method,
-            url,
-            data=request.body or None,
-            headers=_outgoing(request.headers),
-            allow_redirects=False,
-            timeout=self._timeout,
-        ) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_any():
-                body += chunk
-                if len(body) > request.max_response_bytes:
-                    response.close()
-                    raise OutboundTooLarge(
-                        host,
-                        f"{host} answered more than the {request.max_response_bytes} bytes this call allows.",
-                    )
-            return OutboundResponse(response.status, folded(response.headers.items()), bytes(body))
+            target,
+            headers=ours,
+            once=theirs,
+            body=request.body or (None if request.method in _WITHOUT_BODY else b""),
+            until=until,
+            repeats=request.method in _REPEATABLE,
+        )
+        try:
+            body = await _decoded(answer, until, request.max_response_bytes)
+        finally:
+            answer.close()
+        return OutboundResponse(answer.status, answer.headers, body)
 
-    def _connected(self, host: str) -> aiohttp.ClientSession:
-        if self._closed:
-            raise OutboundUnreachable(host, "The client for outgoing calls has been closed.")
-        if self._session is None:
-            connector = aiohttp.TCPConnector(
-                resolver=_CheckedResolver(self._guard, self._resolve),
-                use_dns_cache=False,
-                limit=self._max_connections,
-                ssl=self._ssl or True,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=False,
-                skip_auto_headers=("Content-Type",),
-                headers={"User-Agent": "signalbox"},
-            )
-        return self._session
+
+async def _decoded(answer: Answer, until: float, limit: int) -> bytes:
+    """The body without its compression, of at most ``limit`` bytes.
+
+    Raises:
+        AnswerTooLarge: it has more.
+        BrokenOff: it broke off, or is not compressed in the way it says.
+    """
+    coding = answer.headers.get("content-encoding", "identity").strip().lower()
+    if coding in {"identity", ""}:
+        return await answer.read(until, limit)
+    if coding not in {"gzip", "x-gzip", "deflate"}:
+        raise BrokenOff(f"its answer is compressed as {coding}, which nobody asked for")
+    decoder = zlib.decompressobj(zlib.MAX_WBITS | 32)  # of gzip or zlib, whichever it is
+    body = bytearray()
+    begun = False
+    try:
+        while chunk := await answer.chunk(until):
+            begun = True
+            body += decoder.decompress(chunk, limit - len(body) + 1)
+            if len(body) > limit:
+                raise AnswerTooLarge(f"more than {limit} bytes")
+    except zlib.error as error:
+        raise BrokenOff(f"its answer is not compressed as {coding}") from error
+    if begun and not decoder.eof:
+        raise BrokenOff("its compressed answer has no end")
+    return bytes(body)
+
+
+def _target(url: URL, host: str) -> Target:
+    """Where a checked URL leads: what was checked is what is called, read once."""
+    port = url.port or 0
+    named = f"[{host}]" if ":" in host else host
+    return Target(
+        Origin(url.scheme, host, port),
+        url.raw_path_qs,
+        named if url.is_default_port() else f"{named}:{port}",
+    )
 
 
 class _Guard:
@@ -195,58 +228,36 @@ class _Guard:
         )
 
 
-class _CheckedResolver(AbstractResolver):
+class _CheckedResolver:
     """Resolves a name once for one connection, and refuses it when any of its addresses is refused."""
 
     def __init__(self, guard: _Guard, resolve: Resolve) -> None:
         self._guard = guard
         self._resolve = resolve
 
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  (aiohttp's signature)
-    ) -> list[ResolveResult]:
-        """Checked addresses only; aiohttp connects to them and nowhere else."""
-        results: list[ResolveResult] = []
-        for text in await self._resolve(host, port):
-            address = ipaddress.ip_address(text)
-            self._guard.check(host, address, port)
-            results.append(
-                {
-                    "hostname": host,
-                    "host": text,
-                    "port": port,
-                    "family": socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                    "proto": 0,
-                    "flags": socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-                }
-            )
-        if not results:
-            raise OSError(f"{host} has no address")
-        return results
-
-    async def close(self) -> None:
-        """Nothing is held."""
+    async def addresses(self, host: str, port: int) -> Sequence[str]:
+        """Checked addresses only; the client connects to them and nowhere else."""
+        if literal(host) is not None:
+            return [host]  # checked with its URL, and nothing to look up
+        found = list(await self._resolve(host, port))
+        for text in found:
+            self._guard.check(host, ipaddress.ip_address(text), port)
+        return found
 
 
 def _entry(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _outgoing(headers: dict[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in headers.items()
-        if (lower := name.strip().lower()) not in STRIPPED_HEADERS and not lower.startswith(STRIPPED_PREFIX)
-    }
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong, without the URL, which may hold a secret in its query."""
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name does not resolve"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return str(error.os_error.strerror or error.os_error)
-    return type(error).__name__
+def _outgoing(headers: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What others may see, in two parts: what many calls send alike, and what this one sends."""
+    ours, theirs = dict(_OURS), {}
+    for name, value in headers.items():
+        lower = name.strip().lower()
+        if lower in STRIPPED_HEADERS or lower.startswith(STRIPPED_PREFIX):
+            continue
+        if lower in ours:
+            ours[lower] = value
+        else:
+            theirs[name] = value
+    return ours, theirs

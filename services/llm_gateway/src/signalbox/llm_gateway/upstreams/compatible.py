@@ -14,7 +14,7 @@ from signalbox.llm_gateway.errors import (
 )
 from signalbox.llm_gateway.ports import UpstreamAnswer, UpstreamRequest, UpstreamStream
 from signalbox.llm_gateway.upstreams.http import ProviderHttp
-from signalbox.llm_gateway.upstreams.wire import (
+from signalbox.common.transport.wire import (
     Answer,
     AnswerTooLarge,
     BadAddress,

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from signalbox.llm_gateway.errors import ProviderUnreachable
-from signalbox.llm_gateway.upstreams.wire import BadAddress, BadHeader, WireClient, WireError
+from signalbox.common.transport.wire import BadAddress, BadHeader, WireClient, WireError
 
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 

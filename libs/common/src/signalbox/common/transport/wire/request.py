@@ -10,14 +10,14 @@ _PORTS = {"http": 80, "https": 443}
 _IN_TARGET = "/%:@!$&'()*+,;=?~-._"
 """What a request target may hold as it is (RFC 3986, section 3.3 and 3.4)."""
 
-_OURS = {"user-agent": "signalbox", "accept-encoding": "identity"}
+_USUAL = {"user-agent": "signalbox", "accept-encoding": "identity"}
 """Sent unless the caller says something else."""
 
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding"})
 """What only this module may say."""
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-_UNSENDABLE = re.compile(r"[\x00\r\n]|[^\x00-\xff]")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BREAK = re.compile(r"[\x00\r\n]")
 
 
 class BadAddress(ValueError):
@@ -73,22 +73,38 @@ def address_of(url: str) -> Address:
     )
 
 
-def request_head(method: str, address: Address, headers: Mapping[str, str], size: int | None) -> bytes:
-    """The head of a request with a body of ``size`` bytes; None: without a body. Header names are lower-case.
+def request_head(
+    method: str,
+    address: Address,
+    headers: Mapping[str, str],
+    size: int | None,
+    once: Mapping[str, str] | None = None,
+) -> bytes:
+    """The head of a request with a body of ``size`` bytes; None: without a body. Names of ``headers`` are lower-case.
+
+    ``once`` are headers that no other request has, in UTF-8; none of them may be among ``headers`` too.
 
     Raises:
         BadHeader: a header cannot be sent.
     """
     lines = _lines(method, address, tuple(headers.items()))
+    if once:
+        lines += "".join([_line(name, value) for name, value in once.items()]).encode()
     return lines + b"\r\n" if size is None else b"%bcontent-length: %d\r\n\r\n" % (lines, size)
 
 
 @lru_cache(maxsize=1024)
 def _lines(method: str, address: Address, headers: tuple[tuple[str, str], ...]) -> bytes:
     """A head without what its body adds: the same for all calls to a deployment, until its key changes."""
-    lines = [f"{method} {address.target} HTTP/1.1"]
-    for name, value in {"host": address.host_header, **_OURS, **dict(headers)}.items():
-        if not _NAME.fullmatch(name) or name in _FRAMING or _UNSENDABLE.search(value):
-            raise BadHeader(f"the header '{name}' cannot be sent")
-        lines.append(f"{name}: {value}")
-    return "\r\n".join([*lines, ""]).encode("latin-1")
+    named = {"host": address.host_header, **_USUAL, **dict(headers)}
+    lines = [_line(name, value) for name, value in named.items()]
+    try:
+        return f"{method} {address.target} HTTP/1.1\r\n{''.join(lines)}".encode("latin-1")
+    except UnicodeEncodeError as error:
+        raise BadHeader("a header has a character that none may have") from error
+
+
+def _line(name: str, value: str) -> str:
+    if not _NAME.fullmatch(name) or name.lower() in _FRAMING or _BREAK.search(value):
+        raise BadHeader(f"the header '{name}' cannot be sent")
+    return f"{name}: {value}\r\n"

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from signalbox.llm_gateway.upstreams.wire.errors import AnswerTooLarge, BrokenOff, WireError
+from signalbox.common.transport.wire.errors import AnswerTooLarge, BrokenOff, WireError
 
 _FULL = 256 * 1024
 """So many bytes that nobody has read make the connection pause: TCP then holds the provider back."""
 
 
 class AnswerHeaders(Mapping[str, str]):
-    """Headers by lower-case name; made of the raw ones when the first is asked for, as most never are."""
+    """Headers by lower-case name, those of one name joined with a comma (RFC 9110, 5.3); made of the raw ones when the first is asked for, as most never are."""
 
     __slots__ = ("_named", "_raw")
 
@@ -30,9 +30,10 @@ class AnswerHeaders(Mapping[str, str]):
 
     def _all(self) -> dict[str, str]:
         if self._named is None:
-            self._named = {
-                name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._raw
-            }
+            self._named = named = {}
+            for name, value in self._raw:
+                key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+                named[key] = f"{named[key]}, {text}" if key in named else text
         return self._named
 
 

@@ -3,10 +3,10 @@
 import asyncio
 from collections import deque
 
-from signalbox.llm_gateway.upstreams.wire.connection import Connection
-from signalbox.llm_gateway.upstreams.wire.dialing import Dialer, TlsSource
-from signalbox.llm_gateway.upstreams.wire.errors import NotConnected
-from signalbox.llm_gateway.upstreams.wire.request import Origin
+from signalbox.common.transport.wire.connection import Connection
+from signalbox.common.transport.wire.dialing import Dialer, Dialing, TlsSource
+from signalbox.common.transport.wire.errors import NotConnected
+from signalbox.common.transport.wire.request import Origin
 
 IDLE_S = 4.0
 """Idle connections are kept for less than the 5 s of uvicorn and Node, so that no call meets one being closed."""
@@ -19,9 +19,12 @@ _ENDING = "the process is ending"
 class Pool:
     """Gives out connections to ``origin``, at most ``limit`` at a time; who comes later waits in order."""
 
-    def __init__(self, origin: Origin, tls: TlsSource, *, limit: int = MAX_CONNECTIONS) -> None:
-        self._dialer = Dialer(origin, tls)
+    def __init__(
+        self, origin: Origin, tls: TlsSource, dialing: Dialing, *, limit: int = MAX_CONNECTIONS
+    ) -> None:
+        self._dialer = Dialer(origin, tls, dialing)
         self._limit = limit
+        self._idle_s = IDLE_S if dialing.idle_s is None else dialing.idle_s
         self._loop = asyncio.get_running_loop()
         self._idle: list[Connection] = []
         self._connections: set[Connection] = set()
@@ -29,6 +32,11 @@ class Pool:
         self._waiters: deque[asyncio.Future[Connection | None]] = deque()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing = False
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is any connection, or about to be."""
+        return bool(self._connections or self._opening or self._waiters)
 
     def idle(self) -> Connection | None:
         """A connection that is open and has nothing to do, if there is one."""
@@ -125,10 +133,10 @@ class Pool:
         elif self._waiters and (waiter := self._next_waiter()) is not None:
             waiter.set_result(connection)
         else:
-            connection.idle_until = self._loop.time() + IDLE_S
+            connection.idle_until = self._loop.time() + self._idle_s
             self._idle.append(connection)
             if self._sweeper is None:
-                self._sweeper = self._loop.call_later(IDLE_S, self._sweep)
+                self._sweeper = self._loop.call_later(self._idle_s, self._sweep)
 
     def _lost(self, connection: Connection) -> None:
         if connection in self._connections:

@@ -1,4 +1,4 @@
-"""One connection to a provider: a request goes out, its answer comes in, then the next (RFC 9112)."""
+"""One connection to a server: a request goes out, its answer comes in, then the next (RFC 9112)."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from typing import cast
 
 import httptools
 
-from signalbox.llm_gateway.upstreams.wire.answer import Answer, AnswerHeaders
-from signalbox.llm_gateway.upstreams.wire.errors import AnswerTooLarge, BrokenOff, Stale, WireError
+from signalbox.common.transport.wire.answer import Answer, AnswerHeaders
+from signalbox.common.transport.wire.errors import AnswerTooLarge, BrokenOff, NotHttp, Stale, WireError
 
 MAX_HEAD_BYTES = 64 * 1024
 
@@ -41,6 +41,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._reused = False
+        self._is_head = False
         self._raw: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
         self._bounded = False
@@ -52,7 +53,7 @@ class Connection(asyncio.Protocol):
         self._until = 0.0
 
     def send(self, head: bytes, body: bytes) -> Answer:
-        """Send a request; its answer, of which nothing has come yet."""
+        """Send a request; its answer, of which nothing has come yet. One to HEAD ends with its head."""
         answer = Answer(self._loop, self)
         transport = self._transport
         if transport is None:
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
             answer.fail(Stale("it closed the connection"))
             return answer
         self._answer = answer
+        self._is_head = head.startswith(b"HEAD ")
         self._head_bytes = 0
         self._whole = False
         if len(body) <= _TOGETHER:
@@ -119,7 +121,7 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._keep = False
             if not self._whole:
-                self._fail(BrokenOff(f"it does not answer in HTTP/1.1: {type(error).__name__}"))
+                self._fail(NotHttp(f"it does not answer in HTTP/1.1: {type(error).__name__}"))
                 return
         if self._whole:
             self._finish(answer)
@@ -163,6 +165,9 @@ class Connection(asyncio.Protocol):
         if self._answer is not None and status >= 200 and not self._whole:
             self._answer.status = status
             self._answer.headers = AnswerHeaders(self._raw)
+            # The parser does not know that the length is of a body that is not sent: it reads no other answer.
+            self._whole = self._is_head
+            self._keep = False
 
     def on_body(self, piece: bytes) -> None:
         """A piece of the body, without its framing."""

@@ -1,4 +1,4 @@
-"""What can go wrong between this process and a provider. None of these leaves ``upstreams``.
+"""What can go wrong between this process and a server; the callers of ``WireClient`` say it in words of their own.
 
 ::
 
@@ -7,7 +7,8 @@
         ├── NotConnected      no connection came about
         │   └── ConnectTimeout    not in time
         ├── BrokenOff         the connection ended, or what came is not HTTP, before the answer was whole
-        │   └── Stale         a kept connection ended before a single byte of the answer
+        │   ├── NotHttp       what came is not HTTP/1.1
+    │   └── Stale         a kept connection ended before a single byte of the answer
         └── AnswerTooLarge    head or body have more bytes than they may
 
 A wait that took too long is a plain ``TimeoutError``.
@@ -28,6 +29,10 @@ class ConnectTimeout(NotConnected):
 
 class BrokenOff(WireError):
     """The connection ended, or what came is not HTTP, before the answer was whole."""
+
+
+class NotHttp(BrokenOff):
+    """What came is not HTTP/1.1."""
 
 
 class Stale(BrokenOff):

@@ -3,13 +3,13 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import zip_longest
-from typing import Any
 
-from signalbox.llm_gateway.upstreams.wire.connection import Connection
-from signalbox.llm_gateway.upstreams.wire.errors import ConnectTimeout, NotConnected
-from signalbox.llm_gateway.upstreams.wire.request import Origin
+from signalbox.common.record import record
+from signalbox.common.transport.wire.connection import Connection
+from signalbox.common.transport.wire.errors import ConnectTimeout, NotConnected
+from signalbox.common.transport.wire.request import Origin
 
 CONNECT_S = 5.0
 """Seconds for a connection, from the name to the end of the TLS handshake."""
@@ -17,22 +17,49 @@ CONNECT_S = 5.0
 RESOLVED_S = 30.0
 """So long the addresses of a name are used again."""
 
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Host and port to the addresses that may be connected to; raises OSError when there are none."""
+
+
+async def system_resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses that the operating system knows for `host`."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+@record
+class Dialing:
+    """How connections are opened, and kept for ``idle_s`` seconds (None: as long as is safe with every server).
+
+    ``connect_s`` is for one connection, ``resolved_s`` for the addresses of a name that ``resolve`` gave: with 0 it is
+    asked for each connection. ``spread`` begins each time with the next address of a name, for servers of which
+    several share one; else the one that worked is the first to be tried next.
+    """
+
+    connect_s: float = CONNECT_S
+    resolved_s: float = RESOLVED_S
+    resolve: Resolve = system_resolve
+    spread: bool = False
+    idle_s: float | None = None
+
+
 TlsSource = Callable[[], Awaitable[ssl.SSLContext]]
 """Gives the context of TLS connections."""
 
-_Found = tuple[socket.AddressFamily, str, int]
+_Found = tuple[socket.AddressFamily, str]
 
 
 class Dialer:
     """Opens connections to one origin.
 
     The addresses of a name are tried one after the other, families in turn (RFC 8305, section 4), each with a
-    fair share of the time that is left; the one that worked is the first to be tried next.
+    fair share of the time that is left.
     """
 
-    def __init__(self, origin: Origin, tls: TlsSource) -> None:
+    def __init__(self, origin: Origin, tls: TlsSource, dialing: Dialing) -> None:
         self._origin = origin
         self._tls = tls
+        self._dialing = dialing
         self._found: list[_Found] = []
         self._found_until = 0.0
 
@@ -40,12 +67,12 @@ class Dialer:
         """A connection.
 
         Raises:
-            ConnectTimeout: not within 5 s.
+            ConnectTimeout: not in the time that a connection has.
             NotConnected: the name is unknown, nobody listens, or TLS failed.
             TimeoutError: ``until`` has passed, which is sooner than that.
         """
         loop = asyncio.get_running_loop()
-        limit = loop.time() + CONNECT_S
+        limit = loop.time() + self._dialing.connect_s
         try:
             async with asyncio.timeout_at(min(limit, until)):
                 return await self._try_all(loop, make, min(limit, until))
@@ -60,7 +87,7 @@ class Dialer:
         context = await self._tls() if self._origin.scheme == "https" else None
         addresses = await self._addresses(loop)
         for index, found in enumerate(addresses):
-            family, host, port = found
+            family, host = found
             left = len(addresses) - index
             share = loop.time() + (end - loop.time()) / left
             try:
@@ -68,7 +95,7 @@ class Dialer:
                     _, connection = await loop.create_connection(
                         make,
                         host,
-                        port,
+                        self._origin.port,
                         family=family,
                         flags=socket.AI_NUMERICHOST,
                         ssl=context,
@@ -81,26 +108,27 @@ class Dialer:
                     self._found_until = 0.0
                     raise NotConnected(_reason(error)) from error
                 continue
-            if index:
+            if index and not self._dialing.spread:
                 self._found = [found, *(other for other in addresses if other != found)]
             return connection
         raise NotConnected("its name has no address")
 
     async def _addresses(self, loop: asyncio.AbstractEventLoop) -> list[_Found]:
-        if loop.time() < self._found_until:
-            return self._found
-        try:
-            infos = await loop.getaddrinfo(self._origin.host, self._origin.port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise NotConnected(f"its name is not known: {type(error).__name__}") from error
-        self._found = _in_turn(infos)
-        self._found_until = loop.time() + RESOLVED_S
+        if loop.time() >= self._found_until:
+            try:
+                texts = await self._dialing.resolve(self._origin.host, self._origin.port)
+            except OSError as error:
+                raise NotConnected(f"its name is not known: {type(error).__name__}") from error
+            self._found = _in_turn(texts)
+            self._found_until = loop.time() + self._dialing.resolved_s
+        elif self._dialing.spread:
+            self._found = [*self._found[1:], *self._found[:1]]
         return self._found
 
 
-def _in_turn(infos: list[Any]) -> list[_Found]:
+def _in_turn(texts: Sequence[str]) -> list[_Found]:
     """Addresses with their families in turn, beginning with that of the first."""
-    found: list[_Found] = [(family, address[0], address[1]) for family, _, _, _, address in infos]
+    found = [(socket.AF_INET6 if ":" in text else socket.AF_INET, text) for text in texts]
     first = [each for each in found if each[0] == found[0][0]]
     others = [each for each in found if each[0] != found[0][0]]
     return [each for pair in zip_longest(first, others) for each in pair if each is not None]

@@ -4,30 +4,53 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 
-from signalbox.llm_gateway.upstreams.wire.answer import Answer
-from signalbox.llm_gateway.upstreams.wire.connection import Connection
-from signalbox.llm_gateway.upstreams.wire.errors import Stale
-from signalbox.llm_gateway.upstreams.wire.pool import MAX_CONNECTIONS, Pool
-from signalbox.llm_gateway.upstreams.wire.request import Origin, address_of, request_head
+from signalbox.common.transport.wire.answer import Answer
+from signalbox.common.transport.wire.connection import Connection
+from signalbox.common.transport.wire.dialing import Dialing
+from signalbox.common.transport.wire.errors import Stale
+from signalbox.common.transport.wire.pool import MAX_CONNECTIONS, Pool
+from signalbox.common.transport.wire.request import Address, Origin, address_of, request_head
+
+
+_MANY_ORIGINS = 1000
+"""With so many, those that nothing is connected to are forgotten."""
 
 
 class WireClient:
     """Sends requests; connections are pooled by origin and belong to the loop of the first request.
 
-    ``tls`` is the context for ``https``: by default the system's authorities, with names checked.
+    ``tls`` is the context for ``https``: by default the system's authorities, with names checked. ``dialing`` says how
+    connections are opened and for how long they are kept.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, max_connections: int = MAX_CONNECTIONS) -> None:
+    def __init__(
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        dialing: Dialing | None = None,
+    ) -> None:
         self._context = tls
         self._max_connections = max_connections
+        self._dialing = dialing or Dialing()
         self._pools: dict[Origin, Pool] = {}
 
     async def send(
-        self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None, until: float
+        self,
+        method: str,
+        url: str | Address,
+        *,
+        headers: Mapping[str, str],
+        once: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        until: float,
+        repeats: bool = True,
     ) -> Answer:
         """The answer, once its head is there. It must be read to its end or closed.
 
-        ``until`` is a time on the loop's clock.
+        ``headers`` are those that many requests share, whose bytes are remembered; ``once`` are this request's own.
+        ``until`` is a time on the loop's clock. With ``repeats`` a request is sent again where a kept connection turns
+        out to be closed: by a server that has not seen it, most likely; else that is a `BrokenOff`.
 
         Raises:
             NotConnected: nothing was sent.
@@ -35,8 +58,8 @@ class WireClient:
             TimeoutError: ``until`` has passed.
             BadAddress, BadHeader: the request is none.
         """
-        address = address_of(url)
-        head = request_head(method, address, headers, None if body is None else len(body))
+        address = address_of(url) if isinstance(url, str) else url
+        head = request_head(method, address, headers, None if body is None else len(body), once)
         pool = self._pools.get(address.origin) or self._pool(address.origin)
         connection = pool.idle() or await pool.connect(until)
         answer = connection.send(head, body or b"")
@@ -46,6 +69,8 @@ class WireClient:
             # The server closed it while it was idle and has not seen the request: asking again asks once.
             answer.close()
             pool.forget_idle()
+            if not repeats:
+                raise
         except BaseException:
             answer.close()
             raise
@@ -59,7 +84,9 @@ class WireClient:
             pool.close()
 
     def _pool(self, origin: Origin) -> Pool:
-        pool = self._pools[origin] = Pool(origin, self._tls, limit=self._max_connections)
+        if len(self._pools) >= _MANY_ORIGINS:
+            self._pools = {other: pool for other, pool in self._pools.items() if pool.is_used}
+        pool = self._pools[origin] = Pool(origin, self._tls, self._dialing, limit=self._max_connections)
         return pool
 
     async def _tls(self) -> ssl.SSLContext:
