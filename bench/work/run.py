@@ -4,17 +4,23 @@ Services shape, one caller, a backend that takes ``--ms`` (5) and a model that t
 answers sooner, and ``--model-ms 5`` shows what the services themselves take). A tool call through Tools is measured
 beside the same request to the backend itself, and an agent's turn (query, skill, model, tools, model) beside the sum
 of the model and tool calls that it makes, measured directly; all in turn in one loop, so that a slow moment of the
-machine slows both. Ratios of medians; the target of each is 1.3 at most.
+machine slows both. Ratios of medians; the target of each is 1.3 at most. Then what a call costs each process in
+processor time, user and system: other work on the machine changes that less.
+
+``--beside DIRECTORY`` measures the services of another checkout too, call by call in turn with these.
 """
 
 import argparse
 import json
+import os
 import secrets
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
@@ -31,6 +37,7 @@ from signalbox_local.stack import ServicesStack
 HERE = Path(__file__).resolve().parent
 TARGET = 1.3
 _WARM_UP = 30
+_ROUNDS = 4
 
 
 def timed_backend(port: int, ms: float, model_ms: float, directory: Path) -> ManagedProcess:
@@ -43,24 +50,35 @@ def timed_backend(port: int, ms: float, model_ms: float, directory: Path) -> Man
     )
 
 
-class Calls:
-    """What is measured: each method makes one call and checks what came back."""
+class Direct:
+    """What the services wait for: each method makes one call and checks what came back."""
 
-    def __init__(self, client: httpx.Client, backend: str, stack: ServicesStack, config_hash: str) -> None:
+    def __init__(self, client: httpx.Client, backend: str) -> None:
         self._client = client
         self._backend = backend
-        self._edge = stack.edge_url
-        self._tools = stack.service_urls("tools")[0]
-        self._hash = config_hash
-        principal = Principal(tenant="default", subject="bench", scopes=frozenset({Scope.QUERY}))
-        secret = stack.environment()["SIGNALBOX_SERVICE_SECRET"]
-        token = ServiceTokens(secret, "workflow").mint("tools", principal)
-        self._as_service = {"authorization": f"Bearer {token}"}
 
-    def backend_itself(self) -> None:
+    def tool(self) -> None:
         """The tool's own request."""
         answer = self._client.get(f"{self._backend}/orders/1042")
         assert answer.json()["status"] == "shipped", answer.text
+
+    def model(self) -> None:
+        """One model call as the agent makes it."""
+        body = {"model": "timed-model", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        answer = self._client.post(f"{self._backend}/v1/chat/completions", json=body)
+        assert "tool_calls" in answer.text, answer.text
+
+
+class Calls:
+    """What is measured: each method makes one call and checks what came back."""
+
+    def __init__(self, client: httpx.Client, stack: ServicesStack, config_hash: str) -> None:
+        self._client = client
+        self._edge = stack.edge_url
+        self._tools = stack.service_urls("tools")[0]
+        self._hash = config_hash
+        self._principal = Principal(tenant="default", subject="bench", scopes=frozenset({Scope.QUERY}))
+        self._tokens = ServiceTokens(stack.environment()["SIGNALBOX_SERVICE_SECRET"], "workflow")
 
     def through_tools(self) -> None:
         """The same through the Tools service."""
@@ -79,16 +97,9 @@ class Calls:
             "arguments": {"order_number": 1042},
             "idempotency_key": "turn_bench/1",
         }
-        answer = self._client.post(
-            f"{self._tools}/internal/v1/tools/call", json=body, headers=self._as_service
-        )
+        headers = {"authorization": f"Bearer {self._tokens.mint('tools', self._principal)}"}
+        answer = self._client.post(f"{self._tools}/internal/v1/tools/call", json=body, headers=headers)
         assert answer.json()["ok"], answer.text
-
-    def model_itself(self) -> None:
-        """One model call as the agent makes it."""
-        body = {"model": "timed-model", "messages": [{"role": "user", "content": "hello"}], "stream": True}
-        answer = self._client.post(f"{self._backend}/v1/chat/completions", json=body)
-        assert "tool_calls" in answer.text, answer.text
 
     def turn(self, how: str) -> None:
         """A turn whose agent calls two tools."""
@@ -101,7 +112,37 @@ class Calls:
         assert answer.json().get("message") == "It is shipped.", answer.text
 
 
-def medians(calls: dict[str, Callable[[], None]], times: int) -> dict[str, float]:
+class Side:
+    """The services of one checkout, running, with the calls that measure them."""
+
+    def __init__(self, name: str, stack: ServicesStack, calls: Calls) -> None:
+        self.name = name
+        self._stack = stack
+        self.through_services: dict[str, Callable[[], None]] = {
+            f"tool, through Tools{name}": calls.through_tools,
+            f"turn, tools at once{name}": lambda: calls.turn("both at once"),
+            f"turn, one at a time{name}": lambda: calls.turn("one at a time"),
+        }
+
+    def processor_ms(self) -> Counter[str]:
+        """Milliseconds that each process has used so far, with its children."""
+        return Counter(
+            {name: _processor_ms(process.pid) for name, process in self._stack.processes().items()}
+        )
+
+
+def _processor_ms(pid: int) -> float:
+    """User and system time of a process and its children (proc(5)), in milliseconds; 0 for one that has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return 0.0
+    ticks = int(fields[11]) + int(fields[12])
+    return ticks * 1000 / os.sysconf("SC_CLK_TCK") + sum(_processor_ms(int(child)) for child in children)
+
+
+def medians(calls: Mapping[str, Callable[[], None]], times: int) -> dict[str, float]:
     """Median milliseconds of each call; they are made in turn."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(_WARM_UP + times):
@@ -113,54 +154,89 @@ def medians(calls: dict[str, Callable[[], None]], times: int) -> dict[str, float
     return {name: median(values) for name, values in taken.items()}
 
 
-def measure(directory: Path, ms: float, model_ms: float, times: int) -> dict[str, float]:
-    """All medians of one run, in milliseconds."""
+def processor_time(sides: list[Side], times: int) -> dict[str, Counter[str]]:
+    """Milliseconds of processor time that one of each call takes, by process; in rounds, the sides in turn."""
+    used: dict[str, Counter[str]] = {name: Counter() for side in sides for name in side.through_services}
+    for _ in range(_ROUNDS):
+        for names in zip(*(side.through_services for side in sides), strict=True):
+            for side, name in zip(sides, names, strict=True):
+                before = side.processor_ms()
+                for _ in range(times // _ROUNDS):
+                    side.through_services[name]()
+                used[name].update(side.processor_ms() - before)
+    made = times // _ROUNDS * _ROUNDS
+    return {
+        name: Counter({part: spent / made for part, spent in parts.items()}) for name, parts in used.items()
+    }
+
+
+Found = tuple[dict[str, float], dict[str, Counter[str]]]
+"""Medians, and processor time by call and process, in milliseconds."""
+
+
+def measure(directory: Path, ms: float, model_ms: float, times: int, beside: Path | None) -> Found:
+    """One run, of these services and of those of another checkout."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    environment = {
-        "OPENAI_BASE_URL": f"{url}/v1",
-        "OPENAI_API_KEY": "none",
-        "SIGNALBOX_VARIABLES": json.dumps({"backend_url": url}),
-        "SIGNALBOX_OUTBOUND_ALLOW": json.dumps([f"127.0.0.1:{port}"]),
-        "SIGNALBOX_LOG_LEVEL": "warning",
-    }
     process = timed_backend(port, ms, model_ms, directory)
     process.start()
     try:
-        with ServicesStack(directory / "stack", env=environment) as stack:
-            document = yaml.safe_load((HERE / "workflow.yaml").read_text())
-            with httpx.Client(timeout=20, trust_env=False) as client:
-                published = client.post(f"{stack.edge_url}/admin/api/v1/publish", json={"document": document})
-                calls = Calls(client, url, stack, published.json()["release"]["config_hash"])
-                return medians(
-                    {
-                        "tool, directly": calls.backend_itself,
-                        "tool, through Tools": calls.through_tools,
-                        "model, directly": calls.model_itself,
-                        "turn, tools at once": lambda: calls.turn("both at once"),
-                        "turn, one at a time": lambda: calls.turn("one at a time"),
-                    },
-                    times,
-                )
+        with ExitStack() as running:
+            client = running.enter_context(httpx.Client(timeout=20, trust_env=False))
+            sides = [_side("", running, directory / "here", url, client, {})]
+            if beside is not None:
+                sources = [*beside.glob("libs/*/src"), *beside.glob("services/*/src")]
+                there = {"PYTHONPATH": ":".join(map(str, sources))}
+                sides.append(_side(" (beside)", running, directory / "beside", url, client, there))
+            direct = Direct(client, url)
+            calls = {"tool, directly": direct.tool, "model, directly": direct.model}
+            for side in sides:
+                calls |= side.through_services
+            return medians(calls, times), processor_time(sides, times)
     finally:
         process.stop()
 
 
-def report(found: dict[str, float]) -> None:
-    """Print the medians, and the ratios with what they are held to."""
+def _side(
+    name: str, running: ExitStack, directory: Path, url: str, client: httpx.Client, more: dict[str, str]
+) -> Side:
+    environment = {
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_KEY": "none",
+        "SIGNALBOX_VARIABLES": json.dumps({"backend_url": url}),
+        "SIGNALBOX_OUTBOUND_ALLOW": json.dumps([url.removeprefix("http://")]),
+        "SIGNALBOX_LOG_LEVEL": "warning",
+        **more,
+    }
+    stack = running.enter_context(ServicesStack(directory, env=environment))
+    document = yaml.safe_load((HERE / "workflow.yaml").read_text())
+    published = client.post(f"{stack.edge_url}/admin/api/v1/publish", json={"document": document})
+    return Side(name, stack, Calls(client, stack, published.json()["release"]["config_hash"]))
+
+
+def report(found: dict[str, float], used: dict[str, Counter[str]]) -> None:
+    """Print the medians, the ratios with what they are held to, and who used the processor."""
     for name, value in found.items():
-        print(f"{name:<24}{value:8.2f} ms")
+        print(f"{name:<32}{value:8.2f} ms")
     model, tool = found["model, directly"], found["tool, directly"]
-    ratios = {
-        "a tool call / the backend itself": found["tool, through Tools"] / tool,
-        "a turn, both at once / 2 models + 2 tools": found["turn, tools at once"] / (2 * model + 2 * tool),
-        "a turn, one at a time / 3 models + 2 tools": found["turn, one at a time"] / (3 * model + 2 * tool),
+    waits = {
+        "tool, through Tools": ("the backend itself", tool),
+        "turn, tools at once": ("2 models + 2 tools", 2 * model + 2 * tool),
+        "turn, one at a time": ("3 models + 2 tools", 3 * model + 2 * tool),
     }
     print()
-    for name, ratio in ratios.items():
-        print(f"{'met' if ratio <= TARGET else 'MISSED':<8}{name:<46}<= {TARGET:g}   {ratio:.2f}")
+    for name in used:
+        what, wait = next((what, wait) for call, (what, wait) in waits.items() if name.startswith(call))
+        ratio = found[name] / wait
+        print(
+            f"{'met' if ratio <= TARGET else 'MISSED':<8}{name + ' / ' + what:<56}<= {TARGET:g}   {ratio:.2f}"
+        )
     longest = found["turn, tools at once"] / (2 * model + tool)
-    print(f"{'':<8}{'a turn, both at once / 2 models + 1 tool':<46}{'':9}{longest:.2f}")
+    print(f"{'':<8}{'turn, tools at once / 2 models + 1 tool':<56}{'':9}{longest:.2f}")
+    print("\nms of processor time per call")
+    for name, parts in used.items():
+        shown = ", ".join(f"{part.removesuffix('-0')} {spent:.2f}" for part, spent in parts.most_common(8))
+        print(f"{name:<32}{parts.total():8.2f}  {shown}")
 
 
 def main() -> None:
@@ -171,6 +247,7 @@ def main() -> None:
     parser.add_argument("--ms", type=float, default=5.0, help="of the backend (default %(default)s)")
     parser.add_argument("--model-ms", type=float, default=100.0, help="of the model (default %(default)s)")
     parser.add_argument("--times", type=int, default=200, help="calls of each kind (default %(default)s)")
+    parser.add_argument("--beside", type=Path, help="another checkout, whose services are measured too")
     given = parser.parse_args()
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
@@ -180,7 +257,7 @@ def main() -> None:
         f"at {commit.stdout.strip()}"
     )
     with tempfile.TemporaryDirectory() as directory:
-        report(measure(Path(directory), given.ms, given.model_ms, given.times))
+        report(*measure(Path(directory), given.ms, given.model_ms, given.times, given.beside))
 
 
 if __name__ == "__main__":

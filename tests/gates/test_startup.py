@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 NOT_FOR_SERVING = {
-    "aiohttp": "with the first call out, and in the background after the start",
+    "aiohttp": "by litellm",
     "alembic": "with a migration",
     "anyio._backends._asyncio": "with the first stream, and in the background after the start",
     "celery": "with workers",
@@ -28,6 +28,7 @@ NOT_FOR_SERVING = {
     "requests": "never",
     "sqlalchemy": "with a migration: statements are text",
     "websockets": "never: nothing here speaks WebSocket",
+    "yarl": "with the first call out, and in the background after the start",
 }
 """Modules, and when they are imported."""
 

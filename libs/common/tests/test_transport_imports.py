@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-CLIENTS = {"aiohttp", "httptools", "httpx", "httpx2", "requests", "urllib3", "pyreqwest", "http.client", "urllib.request"}
+CLIENTS = {
+    "aiohttp",
+    "httptools",
+    "httpx",
+    "httpx2",
+    "requests",
+    "urllib3",
+    "pyreqwest",
+    "http.client",
+    "urllib.request",
+}
 
 
 def imported(source: Path) -> Iterator[str]:

@@ -21,6 +21,7 @@ from signalbox.common.transport.errors import (
     OutboundUnreachable,
 )
 from signalbox.common.transport.ports import OutboundRequest, OutboundResponse
+from signalbox.common.transport.wire import Address as Target
 from signalbox.common.transport.wire import (
     Answer,
     AnswerTooLarge,
@@ -35,7 +36,6 @@ from signalbox.common.transport.wire import (
     WireError,
     system_resolve,
 )
-from signalbox.common.transport.wire import Address as Target
 
 STRIPPED_HEADERS = frozenset(
     {

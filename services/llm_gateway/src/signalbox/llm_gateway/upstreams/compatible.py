@@ -4,6 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from signalbox.common.transport.wire import (
+    Answer,
+    AnswerTooLarge,
+    BadAddress,
+    BadHeader,
+    ConnectTimeout,
+    WireError,
+)
 from signalbox.llm_gateway.deployments import Credentials
 from signalbox.llm_gateway.errors import (
     BadDeployment,
@@ -14,14 +22,6 @@ from signalbox.llm_gateway.errors import (
 )
 from signalbox.llm_gateway.ports import UpstreamAnswer, UpstreamRequest, UpstreamStream
 from signalbox.llm_gateway.upstreams.http import ProviderHttp
-from signalbox.common.transport.wire import (
-    Answer,
-    AnswerTooLarge,
-    BadAddress,
-    BadHeader,
-    ConnectTimeout,
-    WireError,
-)
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from signalbox.llm_gateway.errors import ProviderUnreachable
 from signalbox.common.transport.wire import BadAddress, BadHeader, WireClient, WireError
+from signalbox.llm_gateway.errors import ProviderUnreachable
 
 _MAX_JSON_BYTES = 16 * 1024 * 1024
 

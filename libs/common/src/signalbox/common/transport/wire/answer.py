@@ -11,7 +11,10 @@ _FULL = 256 * 1024
 
 
 class AnswerHeaders(Mapping[str, str]):
-    """Headers by lower-case name, those of one name joined with a comma (RFC 9110, 5.3); made of the raw ones when the first is asked for, as most never are."""
+    """Headers by lower-case name, those of one name joined with a comma (RFC 9110, 5.3).
+
+    Made of the raw ones when the first is asked for, as most never are.
+    """
 
     __slots__ = ("_named", "_raw")
 
@@ -30,10 +33,11 @@ class AnswerHeaders(Mapping[str, str]):
 
     def _all(self) -> dict[str, str]:
         if self._named is None:
-            self._named = named = {}
+            named: dict[str, str] = {}
             for name, value in self._raw:
                 key, text = name.decode("latin-1").lower(), value.decode("latin-1")
                 named[key] = f"{named[key]}, {text}" if key in named else text
+            self._named = named
         return self._named
 
 

@@ -11,7 +11,6 @@ from signalbox.common.transport.wire.errors import Stale
 from signalbox.common.transport.wire.pool import MAX_CONNECTIONS, Pool
 from signalbox.common.transport.wire.request import Address, Origin, address_of, request_head
 
-
 _MANY_ORIGINS = 1000
 """With so many, those that nothing is connected to are forgotten."""
 
