@@ -16,7 +16,6 @@ from signalbox.skills.settings import SkillsSettings
 
 TOKENS = ServiceTokens("a-secret-that-all-services-of-a-test-share", "workflow")
 CALLER = Principal(tenant="acme", subject="key:1", scopes=frozenset({Scope.QUERY}))
-HEAD = {"content-type": "application/json", "authorization": f"Bearer {TOKENS.mint('skills', CALLER)}"}
 RUN = {
     "context": {
         "tenant": "acme", "subject": "key:1", "workflow_id": "shop", "config_hash": "a" * 64,
@@ -27,6 +26,11 @@ RUN = {
     "message": "where is it?",
 }  # fmt: skip
 BODY = orjson.dumps(RUN)
+
+
+def head(caller=CALLER):
+    """The headers of a service that calls for somebody; made when they are used, as a token is good for two minutes."""
+    return {"content-type": "application/json", "authorization": f"Bearer {TOKENS.mint('skills', caller)}"}
 
 
 class Runs:
@@ -50,7 +54,7 @@ def runs():
     return Runs()
 
 
-async def serve(runs, headers=HEAD, body=BODY, *, local=False):
+async def serve(runs, headers=None, body=BODY, *, local=False):
     """What was sent."""
     way = DirectRun(runs, Authenticator("skills", TOKENS, allow_local=local))
     coming = [{"type": "http.request", "body": body, "more_body": False}]
@@ -62,7 +66,7 @@ async def serve(runs, headers=HEAD, body=BODY, *, local=False):
     async def send(message):
         sent.append(message)
 
-    await way({"type": "http", HEADERS: headers}, receive, send)
+    await way({"type": "http", HEADERS: headers or head()}, receive, send)
     return sent
 
 

@@ -15,7 +15,6 @@ from signalbox.tools.settings import ToolsSettings
 
 TOKENS = ServiceTokens("a-secret-that-all-services-of-a-test-share", "workflow")
 CALLER = Principal(tenant="acme", subject="key:1", scopes=frozenset({Scope.QUERY}))
-HEAD = {"content-type": "application/json", "authorization": f"Bearer {TOKENS.mint('tools', CALLER)}"}
 CALL = {
     "context": {
         "tenant": "acme", "subject": "key:1", "workflow_id": "shop", "config_hash": "a" * 64,
@@ -26,6 +25,11 @@ CALL = {
     "idempotency_key": "t/1",
 }  # fmt: skip
 BODY = orjson.dumps(CALL)
+
+
+def head(caller=CALLER):
+    """The headers of a service that calls for somebody; made when they are used, as a token is good for two minutes."""
+    return {"content-type": "application/json", "authorization": f"Bearer {TOKENS.mint('tools', caller)}"}
 
 
 class Calls:
@@ -39,7 +43,7 @@ class Calls:
         return ToolCallReply(ok=True, output={"status": "shipped"}, took_ms=1.0)
 
 
-async def serve(calls, headers=HEAD, pieces=(BODY,), *, local=False):
+async def serve(calls, headers=None, pieces=(BODY,), *, local=False):
     """The status, headers and body of the answer."""
     way = DirectCall(calls, Authenticator("tools", TOKENS, allow_local=local))
     coming = [
@@ -54,7 +58,7 @@ async def serve(calls, headers=HEAD, pieces=(BODY,), *, local=False):
     async def send(message):
         sent.append(message)
 
-    await way({"type": "http", HEADERS: headers}, receive, send)
+    await way({"type": "http", HEADERS: headers or head()}, receive, send)
     start, body = sent
     return start["status"], dict(start["headers"]), body["body"]
 
@@ -83,7 +87,7 @@ async def test_other_bodies_are_left_as_they_came(calls, body):
 
 async def test_another_content_type_is_left_with_its_body_unread(calls):
     with pytest.raises(NotDirect) as left:
-        await serve(calls, {**HEAD, "content-type": "text/plain"})
+        await serve(calls, {**head(), "content-type": "text/plain"})
     assert left.value.messages == []
 
 
@@ -101,10 +105,9 @@ async def test_a_credential_is_for_its_tenant_and_workflows(calls, context):
     caller = Principal(
         tenant="acme", subject="key:1", scopes=frozenset({Scope.QUERY}), workflows=frozenset({"shop"})
     )
-    head = {**HEAD, "authorization": f"Bearer {TOKENS.mint('tools', caller)}"}
     body = orjson.dumps({**CALL, "context": {**CALL["context"], **context}})
     with pytest.raises(Forbidden):
-        await serve(calls, head, [body])
+        await serve(calls, head(caller), [body])
     assert not calls.made
 
 
