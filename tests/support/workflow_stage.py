@@ -334,6 +334,8 @@ class KeepingStandIn:
 
     async def kept(self, request: KeptDataRequest, principal: Principal) -> KeptData:
         """As ``SkillsClient.kept``: one item a page."""
+        if self.failing is not None:
+            raise self.failing
         number = int(request.after or 0)
         last = number + 1 >= len(self.items)
         return KeptData(items=self.items[number : number + 1], next_after=None if last else str(number + 1))

@@ -5,15 +5,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.apps import caller, service_app
 from support.workflow_stage import ALICE, CONFIG, RIVAL, Stage, rows_of, skill_says
 
+from signalbox.common.auth import create_key
 from signalbox.common.cache import CacheUnavailable, StoredValue
 from signalbox.common.errors import Forbidden, ValidationFailed
+from signalbox.common.ids import now_ms
 from signalbox.common.storage import Statement, Write
-from signalbox.contracts.identity import Principal, Scope
+from signalbox.common.transport import HopUnreachable
+from signalbox.contracts.identity import KeyRecord, Principal, Scope
 from signalbox.workflow.errors import SessionNotFound
 from signalbox.workflow.following import owner_key
 from signalbox.workflow.keeping import erasing
+from signalbox.workflow.keeping.endpoints import router as keeping_router
 from signalbox.workflow.keeping.listing import SessionFilter
 from signalbox.workflow.turn_log import log_name
 
@@ -25,6 +30,13 @@ SECRET = "heliotrope"
 async def listed(stage: Stage, cursor: str | None = None, limit: int = 50, **wanted: Any) -> list[str]:
     page = await stage.lists.page(OPERATOR, SessionFilter(**wanted), cursor, limit)
     return [session.session_id for session in page.sessions]
+
+
+def key_record(key: Any, scopes: tuple[Scope, ...]) -> KeyRecord:
+    return KeyRecord(
+        key_id=key.key_id, tenant="acme", name="k", secret_sha256=key.secret_sha256,
+        scopes=frozenset(scopes), created_at=now_ms(),
+    )  # fmt: skip
 
 
 async def exported(chunks: Any) -> Any:
@@ -130,6 +142,26 @@ async def test_an_export_goes_on_past_its_pages(stage, monkeypatch):
     assert set(sessions) == {"long", *(f"s{number}" for number in range(5))}
     assert [turn["user_text"] for turn in sessions["long"]] == [f"open {number}" for number in range(5)]
     assert (await exported(stage.exporter.user("acme", "nobody")))["sessions"] == []
+
+
+async def test_an_export_that_a_service_cannot_give_is_a_problem_and_no_document(stage):
+    app = service_app(keeping_router, name="workflow")
+    app.state.views, app.state.exporter = stage.views, stage.exporter
+    key = create_key()
+    app.state.authenticator.keys.replace([key_record(key, scopes=(Scope.QUERY, Scope.SESSIONS_READ))])
+    await stage.ask("are you open?", "s1", BACKEND, user_id="u1")
+    async with caller(app) as client:
+        client.headers["authorization"] = f"Bearer {key.key}"
+        for path in ("/api/v1/session/s1/export", "/api/v1/users/u1/export"):
+            stage.elsewhere.failing = HopUnreachable("skills", "away")
+            refused = await client.get(path)
+            assert refused.status_code == 503
+            assert refused.headers["content-type"] == "application/problem+json"
+            assert refused.json()["code"] == "service_unreachable"
+            stage.elsewhere.failing = None
+            given = await client.get(path)
+            assert (given.status_code, given.headers["cache-control"]) == (200, "no-store")
+            assert "are you open?" in str(given.json())
 
 
 async def leave_traces(stage: Stage, session_id: str, **more: Any) -> str:

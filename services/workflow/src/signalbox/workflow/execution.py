@@ -51,9 +51,10 @@ from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.knowledge import Knowledge, Moment
 from signalbox.workflow.records import PausedRun, SessionStatus
-from signalbox.workflow.resuming import BrokenOff, ToldOnce, to_its_end
+from signalbox.workflow.resuming import BrokenOff, to_its_end
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
+from signalbox.workflow.told_once import ToldOnce
 
 _LOG = logging.getLogger(__name__)
 
@@ -321,12 +322,15 @@ class Executor:
 
     async def _run(self, work: Work, request: SkillRunRequest) -> Outcome:
         """A run to its end, or to where it waits."""
-        told = replace(work, emit=ToldOnce(work.emit))
+        once = ToldOnce(work.emit)
+        told = replace(work, emit=once)
 
         async def attempt(number: int) -> SkillResult:
             again = request if number == 1 else request.model_copy(update={"attempt": number})
+            once.again()
             async with aclosing(self._skills.run(again, work.principal)) as frames:
                 result = await _drain("skills", frames, told)
+            await once.ended()
             if not isinstance(result, SkillResult):
                 raise BrokenOff("The Skills service ended its answer without a result.")
             return result

@@ -1,7 +1,4 @@
-"""Calling Skills again with the same run when a call breaks off: the run goes on, its writes are not repeated.
-
-Text that was streamed before the break is provisional, as all text before ``complete``; tool calls are told once.
-"""
+"""Calling Skills again with the same run when a call breaks off: the run goes on, its writes are not repeated."""
 
 import asyncio
 import logging
@@ -12,7 +9,6 @@ from signalbox.common.clients import ServiceCallFailed
 from signalbox.common.context import current_deadline
 from signalbox.common.errors import SignalboxError
 from signalbox.common.transport import HopError, HopTimeout, HopUnreachable
-from signalbox.contracts.events import ToolCallEvent, ToolResultEvent, TurnEvent
 from signalbox.contracts.work import SkillResult
 
 _LOG = logging.getLogger(__name__)
@@ -45,23 +41,6 @@ async def to_its_end(attempt: Callable[[int], Awaitable[SkillResult]]) -> SkillR
             _LOG.warning("a run broke off and is resumed: %s", error.detail)
         await asyncio.sleep(wait)
         number, wait = number + 1, min(wait * 2, _LONGEST_WAIT_S)
-
-
-class ToldOnce:
-    """Passes events on; a tool call and its result only once, however often they are told."""
-
-    def __init__(self, emit: Callable[[TurnEvent], Awaitable[None]]) -> None:
-        self._emit = emit
-        self._told: set[tuple[str, str]] = set()
-
-    async def __call__(self, event: TurnEvent) -> None:
-        """Pass an event on, unless it is a tool's and was told."""
-        if isinstance(event, ToolCallEvent | ToolResultEvent):
-            name = (event.type, event.data.call_id)
-            if name in self._told:
-                return
-            self._told.add(name)
-        await self._emit(event)
 
 
 class BrokenOff(SignalboxError):

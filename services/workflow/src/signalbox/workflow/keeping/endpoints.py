@@ -1,6 +1,7 @@
 """Lists, exports and erasure over HTTP."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
@@ -72,7 +73,7 @@ async def export_session(
 ) -> StreamingResponse:
     """Everything that is kept of a session, as one JSON document."""
     session = await views.visible(principal, session_id, user_id)
-    return _document(exporter.session(session), f"session-{session.created_at}")
+    return await _document(exporter.session(session), f"session-{session.created_at}")
 
 
 @router.get("/users/{user_id}/export", response_class=StreamingResponse)
@@ -81,7 +82,7 @@ async def export_user(
 ) -> StreamingResponse:
     """Everything that is kept of a user, as one JSON document."""
     _check_whole_tenant(principal)
-    return _document(exporter.user(principal.tenant, user_id), "user")
+    return await _document(exporter.user(principal.tenant, user_id), "user")
 
 
 @router.delete("/users/{user_id}")
@@ -100,6 +101,15 @@ def _check_whole_tenant(principal: Principal) -> None:
         )
 
 
-def _document(chunks: AsyncIterator[bytes], name: str) -> StreamingResponse:
+async def _document(chunks: AsyncGenerator[bytes, None], name: str) -> StreamingResponse:
+    """The document, once its first bytes are there: what fails before them is answered as a problem."""
+    first = await anext(chunks)
+
+    async def whole() -> AsyncIterator[bytes]:
+        async with aclosing(chunks):
+            yield first
+            async for chunk in chunks:
+                yield chunk
+
     headers = {"Content-Disposition": f'attachment; filename="{name}.json"', "Cache-Control": "no-store"}
-    return StreamingResponse(chunks, media_type="application/json", headers=headers)
+    return StreamingResponse(whole(), media_type="application/json", headers=headers)

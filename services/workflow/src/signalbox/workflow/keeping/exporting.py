@@ -1,5 +1,6 @@
 """Exports: everything that is kept of a session, or of a user, as one JSON document that is written page by page."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
@@ -26,7 +27,11 @@ class DataKeeper(Protocol):
 
 
 class Exporter:
-    """Writes exports. ``keepers`` are the other services, by the name of what they keep."""
+    """Writes exports. ``keepers`` are the other services, by the name of what they keep.
+
+    All of them are asked before the first byte is given, so that one that is away is told as an error, not as a document
+    that breaks off.
+    """
 
     def __init__(self, kept: KeptTurns, keepers: dict[str, DataKeeper]) -> None:
         self._kept = kept
@@ -34,30 +39,40 @@ class Exporter:
 
     async def session(self, session: Session) -> AsyncGenerator[bytes, None]:
         """One session: ``{exported_at, session, turns, tasks, ...}``, each list as long as it is."""
+        first = await self._first_pages(session.tenant, _of(session))
         yield b'{"exported_at":%d,' % now_ms()
-        async for chunk in self._members(session):
+        async for chunk in self._members(session, first):
             yield chunk
         yield b"}"
 
     async def user(self, tenant: str, user_id: str) -> AsyncGenerator[bytes, None]:
         """All sessions of a user, and what names the user elsewhere: ``{exported_at, user_id, sessions, ...}``."""
+        asked = KeptDataRequest(user_id=user_id)
+        first = await self._first_pages(tenant, asked)
         yield b'{"exported_at":%d,"user_id":%s,"sessions":[' % (now_ms(), orjson.dumps(user_id))
         after, comma = "", b""
         while page := await self._kept.sessions_of(tenant, user_id, after, _PAGE):
             for session in page:
+                pages = await self._first_pages(tenant, _of(session))
                 yield comma + b"{"
-                async for chunk in self._members(session):
+                async for chunk in self._members(session, pages):
                     yield chunk
                 yield b"}"
                 comma = b","
             after = page[-1].session_id
         schedules = [_task(row) for row in await self._kept.schedules_of(tenant, user_id)]
         yield b'],"schedules":' + orjson.dumps(schedules)
-        async for chunk in self._elsewhere(tenant, KeptDataRequest(user_id=user_id)):
+        async for chunk in self._elsewhere(tenant, asked, first):
             yield chunk
         yield b"}"
 
-    async def _members(self, session: Session) -> AsyncGenerator[bytes, None]:
+    async def _first_pages(self, tenant: str, asked: KeptDataRequest) -> dict[str, KeptData]:
+        """The first page of each keeper, asked at once. Raises SignalboxError where one of them does not answer."""
+        asking = Principal(tenant=tenant, subject="export")
+        pages = await asyncio.gather(*(keeper.kept(asked, asking) for keeper in self._keepers.values()))
+        return dict(zip(self._keepers, pages, strict=True))
+
+    async def _members(self, session: Session, first: dict[str, KeptData]) -> AsyncGenerator[bytes, None]:
         yield b'"session":' + orjson.dumps(await self._described(session)) + b',"turns":['
         after, comma = (0, ""), b""
         while turns := await self._kept.turns(session, after, _PAGE):
@@ -65,27 +80,24 @@ class Exporter:
             after, comma = (turns[-1].first_message, turns[-1].turn_id), b","
         tasks = [_task(row) for row in await self._kept.tasks(session, _MAX_TASKS)]
         yield b'],"tasks":' + orjson.dumps(tasks)
-        asked = KeptDataRequest(
-            session_ids=[session.session_id],
-            since=session.created_at,
-            until=session.updated_at + _DAY_MS,
-        )
-        async for chunk in self._elsewhere(session.tenant, asked):
+        async for chunk in self._elsewhere(session.tenant, _of(session), first):
             yield chunk
 
-    async def _elsewhere(self, tenant: str, asked: KeptDataRequest) -> AsyncGenerator[bytes, None]:
+    async def _elsewhere(
+        self, tenant: str, asked: KeptDataRequest, first: dict[str, KeptData]
+    ) -> AsyncGenerator[bytes, None]:
         asking = Principal(tenant=tenant, subject="export")
         for name, keeper in self._keepers.items():
             yield b"," + orjson.dumps(name) + b":["
-            request, comma = asked, b""
+            page, comma = first[name], b""
             while True:
-                page = await keeper.kept(request, asking)
                 if page.items:
                     yield comma + b",".join(orjson.dumps(item) for item in page.items)
                     comma = b","
                 if page.next_after is None:
                     break
-                request = request.model_copy(update={"after": page.next_after})
+                further = asked.model_copy(update={"after": page.next_after})
+                page = await keeper.kept(further, asking)
             yield b"]"
 
     async def _described(self, session: Session) -> dict[str, Any]:
@@ -101,6 +113,15 @@ class Exporter:
             "state": session.state.model_dump(mode="json", exclude_defaults=True),
             "summary": await self._kept.summary(session),
         }
+
+
+def _of(session: Session) -> KeptDataRequest:
+    """What is asked of other services for a session."""
+    return KeptDataRequest(
+        session_ids=[session.session_id],
+        since=session.created_at,
+        until=session.updated_at + _DAY_MS,
+    )
 
 
 def _turn(turn: TurnRecord) -> dict[str, Any]:
