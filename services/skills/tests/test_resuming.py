@@ -6,7 +6,10 @@ import pytest
 
 from signalbox.common.storage import PreconditionFailed, open_database
 from signalbox.common.storage.migrations import migrate
+from signalbox.contracts.config import Budget
 from signalbox.contracts.work import ToolError
+from signalbox.skills.budget import Meter
+from signalbox.skills.checkpoint import Checkpoint
 from signalbox.skills.repository import SqlRuns
 
 LOST = ToolError(code="unknown_outcome", detail="lost")
@@ -190,3 +193,34 @@ async def test_what_an_interrupted_attempt_used_counts(make_bench):
     result = await bench.run(attempt=2)
     assert result.reason == "budget"
     assert [call.tool for call in bench.tools.calls] == ["book"]
+
+
+async def test_a_budget_in_seconds_is_of_all_attempts(make_bench, sql_runs):
+    bench = make_bench(agent={"budget": {"seconds": 30}})
+    bench.runs = sql_runs
+    bench.tools.tools["book"] = lambda _: {"id": 7}
+    bench.model.script = [bench.asks(("book", "{}")), Killed()]
+    with pytest.raises(Killed):
+        await bench.run()
+    stood = Checkpoint.model_validate_json((await sql_runs.find("acme", "turn_1/s")).state)
+    assert 0 < stood.seconds < 30
+    asked = len(bench.model.requests)
+    result = await bench.run(attempt=2, elapsed_ms=30_001)
+    assert (result.status, result.reason) == ("failed", "budget")
+    assert len(bench.model.requests) == asked, "nothing more is begun"
+
+
+async def test_a_run_of_which_nothing_is_stored_has_what_the_caller_counted(make_bench):
+    bench = make_bench(agent={"budget": {"seconds": 30}})
+    assert (await bench.run(attempt=2, elapsed_ms=30_001)).reason == "budget"
+    assert (await bench.run(run_id="other", attempt=2, elapsed_ms=1_000)).status == "completed"
+
+
+def test_time_of_earlier_attempts_counts_once():
+    meter = Meter(Budget(seconds=30))
+    meter.charge_time(10)
+    meter.charge_time(8)
+    assert 19 < meter.time_left() < 20.1
+    assert 10 <= meter.seconds < 11
+    meter.charge_time(31)
+    assert meter.exceeded() == "budget"

@@ -20,6 +20,10 @@ async def test_a_run_that_breaks_off_is_called_again_until_it_ends(stage):
     assert (reply.status, reply.message.endswith("Wool.")) == ("success", True)
     assert [asked.attempt for asked in stage.skills.asked] == [1, 2, 3, 4]
     assert len({asked.run_id for asked in stage.skills.asked}) == 1
+    elapsed = [asked.elapsed_ms for asked in stage.skills.asked]
+    assert elapsed[0] == 0
+    assert elapsed[1] >= 100
+    assert elapsed == sorted(elapsed)
 
 
 async def test_an_answer_without_a_result_is_a_run_that_broke_off(stage):

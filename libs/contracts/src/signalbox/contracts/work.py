@@ -185,6 +185,8 @@ class SkillRunRequest(WireModel):
     """Given by the caller; the same id resumes the same run."""
     attempt: int = 1
     """How many times the caller has called with this id, this one included."""
+    elapsed_ms: int = 0
+    """How long ago it first did so: time that counts in the run's budget."""
     arguments: dict[str, Any] = {}
     message: str
     history: list[ChatMessage] = []

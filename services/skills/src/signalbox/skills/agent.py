@@ -141,6 +141,7 @@ class AgentRun:
             self._meter.charge(usage)
         self._meter.charge_tools(stood.tool_calls)
         self._tool_use.verdicts = {**stood.verdicts, **self._tool_use.verdicts}
+        self._meter.charge_time(stood.seconds)
 
     def _stand(self) -> Checkpoint:
         return Checkpoint(
@@ -155,6 +156,7 @@ class AgentRun:
             used=self._conversation.used,
             tool_calls=self._meter.spent.tool_calls,
             verdicts=self._tool_use.verdicts,
+            seconds=self._meter.seconds,
         )
 
     async def _use_tools(self, calls: list[ToolCall]) -> None:

@@ -35,7 +35,8 @@ class Meter:
     def __init__(
         self, budget: Budget, *, limits: LlmLimits | None = None, parent: "Meter | None" = None
     ) -> None:
-        now = time.monotonic()
+        now = self._began = time.monotonic()
+        self._before = 0.0
         self.spent = Spent()
         self._budget = budget
         self._limits = limits or LlmLimits(calls_per_turn=1000)
@@ -52,6 +53,20 @@ class Meter:
     def given_until(self) -> tuple[float, float | None]:
         """When the caller's time ends and when the budget's does, on the monotonic clock."""
         return self._deadline, self._end
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has worked so far, earlier attempts included; not how long it waited in between."""
+        return time.monotonic() - self._began + self._before
+
+    def charge_time(self, seconds: float) -> None:
+        """Count what earlier attempts took, all together; of two counts the longer one holds."""
+        longer = seconds - self._before
+        if longer > 0:
+            self._before = seconds
+            if self._budget.seconds is not None:
+                own = self._began + self._budget.seconds - seconds
+                self._end = own if self._end is None else min(self._end, own)
 
     def charge(self, usage: UsageData) -> None:
         """Count one model call."""

@@ -31,6 +31,8 @@ class Checkpoint(BaseModel):
     tool_calls: int = 0
     verdicts: dict[str, Verdict] = {}
     """What persons have said to calls that are still to be made."""
+    seconds: float = 0.0
+    """How long the run had worked."""
 
     @property
     def open_calls(self) -> list[ToolCall]:

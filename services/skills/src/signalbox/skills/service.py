@@ -209,6 +209,7 @@ class SkillRuns:
             limits=book.config.llm.limits,
             parent=parent.meter if parent is not None else None,
         )
+        meter.charge_time(request.elapsed_ms / 1000)
         with self._tracer.start_as_current_span(f"skill {request.skill}") as span:
             try:
                 if isinstance(skill, CompiledAgent):

@@ -1,6 +1,7 @@
 """Doing what a turn was routed to: a flow, a skill, a tool, an action or a reply."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import field, replace
@@ -325,8 +326,12 @@ class Executor:
         once = ToldOnce(work.emit)
         told = replace(work, emit=once)
 
+        begun = time.monotonic()
+
         async def attempt(number: int) -> SkillResult:
-            again = request if number == 1 else request.model_copy(update={"attempt": number})
+            elapsed = int((time.monotonic() - begun) * 1000)
+            repeated = {"attempt": number, "elapsed_ms": elapsed}
+            again = request if number == 1 else request.model_copy(update=repeated)
             once.again()
             async with aclosing(self._skills.run(again, work.principal)) as frames:
                 result = await _drain("skills", frames, told)

@@ -1,9 +1,9 @@
 """Events of a run that is called again after a break: what the client has been told is not told again.
 
 Tool calls have ids. Text has none: a run that goes on begins with the answer that was under way, or with an earlier
-one, or with all that it has said, depending on what was stored of it. Each of these begins a paragraph of what was said,
-so the new text is compared with what was said from each of its paragraphs on, and passed on from where it goes beyond.
-While it is a repetition it is held back. A model that now says something else is heard as a paragraph of its own.
+one, or with all that it has said, depending on what was stored of it. Each of these begins a paragraph of what was
+said, so the new text is compared with what was said from each of its paragraphs on, and passed on from where it goes
+beyond. While it is a repetition it is held back. A model that now says something else is heard as a new paragraph.
 """
 
 from collections.abc import Awaitable, Callable

@@ -29,8 +29,8 @@ class DataKeeper(Protocol):
 class Exporter:
     """Writes exports. ``keepers`` are the other services, by the name of what they keep.
 
-    All of them are asked before the first byte is given, so that one that is away is told as an error, not as a document
-    that breaks off.
+    All of them are asked before the first byte is given, so that one that is away is told as an error, not as a
+    document that breaks off.
     """
 
     def __init__(self, kept: KeptTurns, keepers: dict[str, DataKeeper]) -> None:
