@@ -5,13 +5,17 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+from pydantic import ValidationError
 
 from signalbox.common.context import Deadline, RequestContext, enter_request
 from signalbox.common.http_calls import CallFailed, HttpCall, HttpCallExecutor
 from signalbox.common.http_calls.responses import BadExpression
+from signalbox.common.http_calls.retry_after import seconds_to_wait
 from signalbox.common.secrets import Secret, SecretNotFound
 from signalbox.common.templates import TemplateError, Templates
 from signalbox.common.transport import (
@@ -205,6 +209,57 @@ async def test_credentials_of_each_kind():
         assert "***" in json.dumps(made.preview(made.render(values()))), auth.type
 
 
+@pytest.mark.parametrize(
+    ("signs", "separator", "expected"),
+    [
+        (["timestamp", "body"], ".", '{t}.{{"n":1}}'),
+        (
+            ["method", "path", "query", "timestamp", "body"],
+            "\n",
+            'POST\n/orders/a%2Fb\nq=x%20y&r=1\n{t}\n{{"n":1}}',
+        ),
+        (["body"], ".", '{{"n":1}}'),
+        (["timestamp", "path"], "", "{t}/orders/a%2Fb"),
+    ],
+)
+async def test_a_signature_is_over_what_the_config_names(signs, separator, expected):
+    auth = HmacAuth(secret="secret:token", signs=signs, separator=separator)
+    outbound = FakeOutbound(answer({}))
+    made = call({"method": "POST", "body": {"n": 1}, "query": {"q": "x y", "r": 1}}, auth=auth, write=True)
+    await run(made, outbound, values(id="a/b"))
+    [sent] = outbound.sent
+    text = expected.format(t=sent.headers["X-Timestamp"])
+    assert (
+        sent.headers["X-Signature"] == hmac.new(PLANTED.encode(), text.encode(), hashlib.sha256).hexdigest()
+    )
+
+
+def test_a_signature_over_nothing_or_the_unknown_is_no_config():
+    assert HmacAuth(secret="secret:token").signs == ["timestamp", "body"]
+    for signs in ([], ["host"]):
+        with pytest.raises(ValidationError):
+            HmacAuth(secret="secret:token", signs=signs)
+
+
+async def test_a_token_endpoint_that_wants_the_client_in_the_form_has_it_there():
+    def serve(request: OutboundRequest) -> OutboundResponse:
+        if request.url.endswith("/token"):
+            return answer({"access_token": "one-token"})
+        return answer({"who": request.headers["Authorization"]})
+
+    outbound = FakeOutbound(serve)
+    auth = OAuth2Auth(
+        token_url="{{ vars.base }}/token", client_id="c&d", client_secret="secret:token",
+        client_auth="client_secret_post",
+    )  # fmt: skip
+    assert (await run(call(auth=auth), outbound)).output == {"who": "Bearer ***"}
+    asked = outbound.sent[0]
+    assert parse_qs(asked.body.decode()) == {
+        "grant_type": ["client_credentials"], "client_id": ["c&d"], "client_secret": [PLANTED],
+    }  # fmt: skip
+    assert "Authorization" not in asked.headers
+
+
 async def test_a_secret_that_comes_back_is_masked():
     auth = BearerAuth(token="secret:token")
     outbound = FakeOutbound(answer({"echo": f"you sent {PLANTED}"}))
@@ -349,6 +404,42 @@ async def test_no_repetition_begins_after_the_deadline():
     enter_request(RequestContext("r", Deadline.after(0.5)))
     outbound = FakeOutbound(answer({}, 503, **{"retry-after": "60"}))
     assert (await failure(call(retry={"attempts": 5}), outbound)).attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}, 30.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT"}, 20.0),
+        ({"retry-after": "Wednesday, 21-Oct-26 07:28:30 GMT"}, 20.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:28:30 -0000"}, 20.0),
+        ({"retry-after": "Wed, 21 Oct 2026 07:00:00 GMT"}, 0.0),
+        ({"retry-after": "soon"}, 0.0),
+        ({"retry-after": "²"}, 0.0),
+        ({"retry-after": "-5"}, 0.0),
+        ({"retry-after": "Wed, 99 Oct 2026 07:28:30 GMT"}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_when_to_come_back_is_read_in_seconds_and_as_a_date(headers, seconds):
+    now = datetime(2026, 10, 21, 7, 28, 10, tzinfo=UTC).timestamp()
+    assert seconds_to_wait(headers, now) == seconds
+
+
+async def test_a_date_to_come_back_at_is_waited_for():
+    dates = {"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    outbound = FakeOutbound(answer({}, 503, **dates), answer({"n": 1}))
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    executor = HttpCallExecutor(outbound, FakeSecrets(), sleep=sleep)
+    made = call(retry={"attempts": 2})
+    enter_request(RequestContext("r", Deadline.after(60)))
+    result = await executor.execute(made, made.render(values()), tenant="acme", idempotency_key="k")
+    assert (result.output, waited) == ({"n": 1}, [30.0])
 
 
 def test_what_cannot_work_is_refused_when_it_is_compiled():

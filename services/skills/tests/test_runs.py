@@ -4,11 +4,14 @@ import asyncio
 import json
 
 import pytest
+from prometheus_client import generate_latest
 from sqlalchemy import create_engine, inspect
 
 from signalbox.common.context import Deadline, RequestContext, enter_request
+from signalbox.common.http_calls import Circuits, HttpCallExecutor
 from signalbox.common.storage import DuplicateKey, Statement, open_database
 from signalbox.common.storage.migrations import migrate, script_head
+from signalbox.common.transport import OutboundResponse
 from signalbox.common.web import work_frames
 from signalbox.common.write_gate import TurnStopped
 from signalbox.contracts.context import CallContext
@@ -170,6 +173,33 @@ ESTIMATE = {
     "output_schema": {"type": "object", "required": ["days"]},
     "reply": {"en": "To {{ arguments.to }}: {{ output.days }} days.", "zh": "{{ output.days }}天。"},
 }
+
+
+async def test_a_function_whose_endpoint_keeps_failing_is_not_called_for_a_while(make_bench):
+    class Down:
+        sent = 0
+
+        async def send(self, request):
+            Down.sent += 1
+            return OutboundResponse(503, {}, b"")
+
+        async def aclose(self):
+            pass
+
+    skill = {
+        "id": "ship", "mode": "function", "endpoint": {"url": "https://x.example/days"}, "retry": {"attempts": 1},
+        "circuit": {"min_calls": 3, "open_seconds": 60},
+    }  # fmt: skip
+    for circuit, sent in ((skill["circuit"], 3), (None, 6)):
+        Down.sent = 0
+        bench = make_bench({**skill, "circuit": circuit})
+        opened = Circuits(opened=bench.skill_metrics.opened)
+        bench.http = HttpCallExecutor(Down(), None, circuits=opened)
+        reasons = [(await bench.run(run_id=f"run-{number}")).reason for number in range(6)]
+        assert Down.sent == sent
+        assert reasons == ["upstream_error"] * sent + ["unreachable"] * (6 - sent)
+        shown = generate_latest(bench.metrics.registry).decode()
+        assert f"signalbox_skill_circuits_opened_total {1.0 if circuit else 0.0}" in shown
 
 
 async def test_a_function_over_http(make_bench):

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from signalbox.common.clients import DefaultRoles, GatewayClient, ToolsClient
 from signalbox.common.functions import SKILLS_GROUP, installed_functions
-from signalbox.common.http_calls import HttpCallExecutor
+from signalbox.common.http_calls import Circuits, HttpCallExecutor
 from signalbox.common.platform import Platform
 from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.telemetry.metrics import Metrics
@@ -76,7 +76,9 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
         Callees(
             tools_for=lambda principal: RemoteTools(tools, principal),
             model_for=lambda principal: GatewayModel(gateway, roles, principal),
-            http=HttpCallExecutor(platform.outbound, platform.secrets),
+            http=HttpCallExecutor(
+                platform.outbound, platform.secrets, circuits=Circuits(opened=skill_metrics.opened)
+            ),
             gate=WriteGate(platform.cache.leases),
         ),
         platform.tracing.tracer("skills"),

@@ -156,6 +156,8 @@ class SkillBook:
                     timeout_ms=skill.timeout_ms,
                     write=write,
                     repeatable=skill.idempotent or not write,
+                    name=skill.id,
+                    circuit=skill.circuit,
                 )
             except SignalboxError as error:
                 return f"The endpoint of skill '{skill.id}' cannot be used: {error.detail}"

@@ -1,4 +1,4 @@
-"""What operators see of skills: the tokens that their models read, and how many of them providers had kept.
+"""What operators see of skills: tokens that their models read, how many of them providers had kept, open circuits.
 
 The share of a skill is ``signalbox_skill_cached_tokens_total / signalbox_skill_input_tokens_total``; one that falls to
 nothing says that something which changes has come to stand early in the prompt.
@@ -25,6 +25,7 @@ class SkillMetrics(Collector):
     def __init__(self, metrics: Metrics) -> None:
         self._input: dict[tuple[str, str], Count] = {}
         self._cached: dict[tuple[str, str], Count] = {}
+        self._opened = Count()
         metrics.registry.register(self)
 
     def used(self, workflow: str, skill: str, usage: UsageData) -> None:
@@ -34,6 +35,10 @@ class SkillMetrics(Collector):
             key = _OTHERS
         self._input.setdefault(key, Count()).value += usage.input_tokens
         self._cached.setdefault(key, Count()).value += usage.cached_tokens
+
+    def opened(self) -> None:
+        """A circuit has opened."""
+        self._opened.value += 1
 
     def collect(self) -> Iterable[Metric]:
         """What was counted."""
@@ -48,4 +53,10 @@ class SkillMetrics(Collector):
             "Of these, tokens that the provider had in its prompt cache.",
             _LABELS,
             self._cached,
+        )
+        yield counters(
+            "signalbox_skill_circuits_opened",
+            "How often calls of a function skill's endpoint began to be held back because it kept failing.",
+            (),
+            {(): self._opened},
         )

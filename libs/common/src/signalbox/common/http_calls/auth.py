@@ -6,6 +6,7 @@ import hmac
 import time
 from collections.abc import Callable
 from dataclasses import field, replace
+from urllib.parse import urlsplit
 
 from signalbox.common.http_calls.oauth2 import TokenSource
 from signalbox.common.http_calls.rendering import RenderedRequest, with_query
@@ -96,7 +97,20 @@ def _with_key(request: RenderedRequest, auth: ApiKeyAuth, value: str) -> Rendere
 
 
 def _signed(request: RenderedRequest, auth: HmacAuth, secret: str, timestamp: str) -> RenderedRequest:
-    signature = hmac.new(secret.encode(), f"{timestamp}.".encode() + request.body, hashlib.sha256).hexdigest()
+    signature = hmac.new(secret.encode(), _signed_bytes(request, auth, timestamp), hashlib.sha256).hexdigest()
     return _with_header(
         _with_header(request, auth.timestamp_header, timestamp), auth.signature_header, signature
     )
+
+
+def _signed_bytes(request: RenderedRequest, auth: HmacAuth, timestamp: str) -> bytes:
+    """What a signature is over: the parts that the config names, in its order, as they are sent."""
+    place = urlsplit(request.url)
+    parts = {
+        "timestamp": timestamp.encode(),
+        "method": request.method.encode(),
+        "path": (place.path or "/").encode(),
+        "query": place.query.encode(),
+        "body": request.body,
+    }
+    return auth.separator.encode().join(parts[name] for name in auth.signs)

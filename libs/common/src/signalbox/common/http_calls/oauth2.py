@@ -66,20 +66,21 @@ class TokenSource:
         return self._held.pop(_key(tenant, auth), None) is not None
 
     async def _fetch(self, auth: OAuth2Auth, client_secret: Secret) -> tuple[Secret, float]:
-        pair = f"{quote(auth.client_id, safe='')}:{quote(client_secret.reveal(), safe='')}"
         form = {"grant_type": "client_credentials"}
         if auth.scopes:
             form["scope"] = " ".join(auth.scopes)
         if auth.audience:
             form["audience"] = auth.audience
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+        if auth.client_auth == "client_secret_post":
+            form |= {"client_id": auth.client_id, "client_secret": client_secret.reveal()}
+        else:
+            pair = f"{quote(auth.client_id, safe='')}:{quote(client_secret.reveal(), safe='')}"
+            headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         request = OutboundRequest(
             "POST",
             auth.token_url,
-            {
-                "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}",
-                "Content-Type": "application/x-www-form-urlencoded",
-                "Accept": "application/json",
-            },
+            headers,
             urlencode(form).encode(),
             min(_TIMEOUT_S, current_deadline().check("an access token")),
             _MAX_ANSWER_BYTES,

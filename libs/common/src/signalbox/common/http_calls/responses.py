@@ -10,6 +10,7 @@ from jmespath.parser import ParsedResult
 
 from signalbox.common.errors import SignalboxError
 from signalbox.common.http_calls.errors import RETRYABLE, CallFailed
+from signalbox.common.http_calls.retry_after import seconds_to_wait
 from signalbox.common.secrets import Secret, redact
 from signalbox.common.transport import OutboundResponse
 from signalbox.contracts.config import ResponseMapping
@@ -112,12 +113,7 @@ def _status_failure(response: OutboundResponse, text: str, *, write: bool) -> Ca
         failure = CallFailed("unknown_outcome", detail, http_status=status)
     else:
         failure = CallFailed("upstream_error", detail, http_status=status)
-    return failure.worth_repeating(_retry_after(response.headers)) if status in RETRYABLE else failure
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    value = headers.get("retry-after", "")
-    return float(value) if value.isdigit() else 0.0
+    return failure.worth_repeating(seconds_to_wait(response.headers)) if status in RETRYABLE else failure
 
 
 def _lenient(text: str) -> Any:

@@ -40,15 +40,29 @@ class OAuth2Auth(ConfigModel):
     client_secret: SecretRef
     scopes: list[str] = []
     audience: str | None = None
+    client_auth: Literal["client_secret_basic", "client_secret_post"] = "client_secret_basic"
+    """How the token endpoint is told who asks: in the header ``Authorization``, or in the form beside the grant, where
+    it knows no other (RFC 6749, section 2.3.1; names of RFC 7591)."""
 
 
 class HmacAuth(ConfigModel):
-    """HMAC-SHA256 over ``timestamp.body``, sent in a header with the timestamp."""
+    """HMAC-SHA256, in hexadecimal, sent in a header with the timestamp (epoch seconds).
+
+    It is over ``signs``, joined by ``separator``: ``timestamp.body`` unless the service says otherwise. A signature
+    without ``method``, ``path`` and ``query`` is as good for another request with the same body.
+    """
 
     type: Literal["hmac"] = "hmac"
     secret: SecretRef
     signature_header: str = "X-Signature"
     timestamp_header: str = "X-Timestamp"
+    signs: list[Literal["timestamp", "method", "path", "query", "body"]] = Field(
+        default=["timestamp", "body"], min_length=1, max_length=5
+    )
+    """What is signed, in this order: ``path`` and ``query`` as they are sent, percent-encoded, the query without its
+    question mark; ``method`` in capitals."""
+    separator: str = Field(default=".", max_length=8)
+    """Between the parts; ``"\\n"`` (in YAML, in double quotes) for lines."""
 
 
 Auth = Annotated[BearerAuth | BasicAuth | ApiKeyAuth | OAuth2Auth | HmacAuth, Field(discriminator="type")]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from signalbox.contracts.base import ConfigModel, Identifier, JsonSchema, LocalizedText
-from signalbox.contracts.config.http import Auth, HttpRequest, ResponseMapping, Retry
+from signalbox.contracts.config.http import Auth, CircuitBreaker, HttpRequest, ResponseMapping, Retry
 from signalbox.contracts.config.llm import ModelRole
 
 
@@ -83,6 +83,8 @@ class FunctionSkill(ConfigModel):
     auth: Auth | None = None
     timeout_ms: int = Field(default=10_000, ge=1, le=300_000)
     retry: Retry = Retry()
+    circuit: CircuitBreaker | None = CircuitBreaker()
+    """Null for none. Of an ``endpoint`` only."""
     idempotent: bool = False
     response: ResponseMapping = ResponseMapping()
     input_schema: JsonSchema = {"type": "object"}
