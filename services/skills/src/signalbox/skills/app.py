@@ -30,14 +30,14 @@ from signalbox.skills.settings import SkillsSettings
 def create_app(settings: SkillsSettings | None = None, platform: Platform | None = None) -> FastAPI:
     """The service's app; ``platform`` is given where several services share a process."""
     settings = settings or SkillsSettings()
-    own = platform is None
-    platform = platform or Platform.from_settings(settings)
+    own, platform = platform is None, platform or Platform.from_settings(settings)
     tools = platform.client(ToolsClient, caller="skills")
     gateway = platform.client(GatewayClient, caller="skills")
     roles = DefaultRoles(gateway, settings.roles_cache_seconds)
     authenticator = platform.authenticator("skills")
     database = platform.database("skills")
     metrics = Metrics("skills")
+    counted = SkillMetrics(metrics)
     functions = installed_functions(SKILLS_GROUP)
 
     def compile_snapshot(document: SnapshotDocument) -> SkillBook:
@@ -74,15 +74,13 @@ def create_app(settings: SkillsSettings | None = None, platform: Platform | None
         follower.snapshots,
         runs,
         Callees(
-            tools_for=lambda principal: RemoteTools(tools, principal),
-            model_for=lambda principal: GatewayModel(gateway, roles, principal),
-            http=HttpCallExecutor(
-                platform.outbound, platform.secrets, circuits=Circuits(opened=skill_metrics.opened)
-            ),
-            gate=WriteGate(platform.cache.leases),
+            lambda principal: RemoteTools(tools, principal),
+            lambda principal: GatewayModel(gateway, roles, principal),
+            HttpCallExecutor(platform.outbound, platform.secrets, circuits=Circuits(opened=counted.opened)),
+            WriteGate(platform.cache.leases),
         ),
         platform.tracing.tracer("skills"),
-        SkillMetrics(metrics),
+        counted,
         result_chars=settings.tool_result_chars,
         context_tokens=settings.run_context_tokens,
         transcript_chars=settings.run_transcript_chars,
