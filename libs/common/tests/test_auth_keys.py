@@ -3,11 +3,12 @@
 import re
 
 import pytest
+from pydantic import ValidationError
 
 from signalbox.common.auth import KeyRing, create_key, hash_secret
 from signalbox.common.errors import Unauthenticated
 from signalbox.common.ids import now_ms
-from signalbox.contracts.identity import KeyRecord, Scope
+from signalbox.contracts.identity import KeyRecord, Principal, Scope
 
 
 def record(key, **changes):
@@ -110,3 +111,22 @@ def test_the_keys_of_each_source_are_replaced_apart(key):
     ring.replace([], source="file")
     refusal(ring, other.key)
     assert len(ring) == 0
+
+
+def test_keys_of_other_releases_are_read_with_what_this_one_knows_and_no_more():
+    stored = {
+        "key_id": "k", "tenant": "acme", "name": "operator", "secret_sha256": "0" * 64, "created_at": 1,
+        "scopes": [scope for scope in Scope if scope not in (Scope.SERVICE, Scope.TOOLS)],
+    }  # fmt: skip
+    old = KeyRecord.model_validate(stored)
+    assert not old.principal().may(Scope.TOOLS), "a scope that came later is given, not inherited"
+    assert old.principal().may(Scope.KEYS_WRITE)
+    newer = KeyRecord.model_validate({**stored, "scopes": ["query", "of:the-next-release"]})
+    assert newer.principal().scopes == {Scope.QUERY}
+    caller = Principal.model_validate(
+        {"tenant": "acme", "subject": "key:k", "scopes": ["llm", "of:the-next-release"]}
+    )
+    assert caller.scopes == {Scope.LLM}
+    for wrong in ("query", 7, [7], None):
+        with pytest.raises(ValidationError):
+            KeyRecord.model_validate({**stored, "scopes": wrong})

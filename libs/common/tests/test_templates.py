@@ -251,3 +251,25 @@ def test_limits_can_be_set():
     assert small.render_text("{{ a }}", {"a": "x" * 10}) == "x" * 10
     with pytest.raises(TemplateError, match="longer than 10"):
         small.render_text("{{ a }}", {"a": "x" * 11})
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "[1] | map(attribute='x') | list",
+        "slots.items | map(attribute='nothing')",
+        "{'a': [slots.items | map(attribute='nothing') | first]}",
+        "[slots.nothing]",
+    ],
+)
+def test_what_is_not_there_is_no_value_however_deep_it_is(expression):
+    templates = Templates()
+    for run in (
+        lambda: templates.evaluate(expression, VALUES),
+        lambda: templates.render_value("{{ " + expression + " }}", VALUES),
+    ):
+        with pytest.raises(TemplateError, match="has no value here"):
+            run()
+    defined = "slots.items | map(attribute='nothing') | select('defined')"
+    assert templates.evaluate(defined, VALUES) == []
+    assert templates.evaluate("slots.items | map(attribute='nothing', default=0)", VALUES) == [0, 0]

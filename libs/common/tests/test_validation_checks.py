@@ -165,6 +165,31 @@ def test_steps_that_a_jump_reaches_are_reachable(path, value):
     assert unreachable == ([] if path[-1] != "next" else [f"/flows/0/steps/{n}" for n in (3, 4, 5)])
 
 
+def test_a_slot_that_only_a_model_fills_wants_a_model():
+    model_only = changed(
+        ("flows", 0, "slots", 0), {"id": "order", "prompt": "Which?", "source": ["model"]}
+    )
+    model_only.pop("llm", None)
+    at = ("/flows/0/slots/0/source", "no_model")
+    assert at in warned(model_only)
+    for with_model in (
+        {**model_only, "llm": {"match": {"model": "small"}}},
+        changed(
+            ("flows", 0, "slots", 0), {"id": "order", "prompt": "Which?", "source": ["model", "message"]}
+        ),
+        changed(("flows", 0, "slots", 0), {"id": "order", "source": ["model"]}),
+    ):
+        assert at not in warned(with_model)
+
+
+def test_a_list_of_choices_needs_choices():
+    slot = {"id": "order", "type": "list", "items": "enum", "prompt": "Which?"}
+    errors = validate(changed(("flows", 0, "slots", 0), slot)).errors
+    assert ("/flows/0/slots/0/values", "missing_field") in [(error.pointer, error.code) for error in errors]
+    named = {**slot, "values": [{"value": "a"}]}
+    assert validate(changed(("flows", 0, "slots", 0), named)).config is not None
+
+
 def test_texts_in_a_parent_language_or_without_words_need_no_translation():
     document = changed(("languages",), ["en", "zh-Hant"])
     document["actions"][0]["reply"] = "{{ context.name }}: 5 %"

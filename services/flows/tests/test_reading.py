@@ -1,5 +1,6 @@
 """Reading values and short answers, in English and Chinese."""
 
+import time
 from datetime import date
 
 import pytest
@@ -160,3 +161,45 @@ def test_a_choice_that_was_made_needs_no_model():
     assert read_answer(country, "where the Rhine ends, not Germany", TODAY) is None
     assert read_answer(slot(type="boolean", source=["model"]), "yes", TODAY) is True
     assert read_answer(slot(type="boolean", source=["model"]), "sure, why not", TODAY) is None
+
+
+COLOURS = [
+    EnumValue(value="red", label={"en": "Red", "zh": "红色"}),
+    EnumValue(value="blue", synonyms=["navy"]),
+    EnumValue(value="bw", label="black and white"),
+    EnumValue(value="green"),
+]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("red", ["red"]), ("Red and navy", ["red", "blue"]), ("blue, red, blue", ["blue", "red"]),
+        ("black and white", ["bw"]), ("red, black and white and green", ["red", "bw", "green"]),
+        ("the first and the third", ["red", "bw"]), ("1, 2", ["red", "blue"]), ("红色和green", ["red", "green"]),
+        ("I would like red and then the green one", ["red", "green"]), ("red and purple", None), ("red, ", ["red"]),
+        ("purple", None), (" , and ", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_list_of_choices(message, expected):
+    slot = CompiledSlot(Slot(id="c", type="list", items="enum", values=COLOURS))
+    assert read_slot(slot, message, TODAY) == expected
+
+
+def test_given_lists_of_choices_and_what_counts_as_choosing():
+    slot = CompiledSlot(Slot(id="c", type="list", items="enum", values=COLOURS, source=["model"]))
+    assert convert_slot(slot, ["Red", "navy"], TODAY) == ["red", "blue"]
+    assert convert_slot(slot, ["Red", "purple"], TODAY) is None
+    assert convert_slot(slot, "red and green", TODAY) == ["red", "green"]
+    assert read_answer(slot, "red, 2", TODAY) == ["red", "blue"], "that was chosen, and needs no model"
+    assert read_answer(slot, "something like red", TODAY) is None, "that is for the model"
+
+
+@pytest.mark.parametrize("items", ["text", "number", "enum"])
+@pytest.mark.parametrize("text", [" ", ",", "\n", "and ", ", ", "a ", "red and "])
+def test_a_list_is_read_in_linear_time(items, text):
+    slot = CompiledSlot(Slot(id="c", type="list", items=items, values=COLOURS))
+    message = "x" + text * (50_000 // len(text)) + "y"
+    begun = time.perf_counter()
+    read_slot(slot, message, TODAY)
+    assert time.perf_counter() - begun < 2

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints
 
 from signalbox.contracts.base import EpochMs, ExternalId, Identifier, WireModel
 
@@ -34,6 +34,22 @@ class Scope(StrEnum):
     """Calls between services; never granted to an API key."""
 
 
+def _known(scopes: object) -> object:
+    """Scopes less those that only a newer release knows: what they allow does not exist here."""
+    if not isinstance(scopes, list | tuple | set | frozenset):
+        return scopes
+    return [scope for scope in scopes if not isinstance(scope, str) or scope in _SCOPES]
+
+
+_SCOPES = frozenset(str(scope) for scope in Scope)
+
+KeptScopes = Annotated[frozenset[Scope], BeforeValidator(_known)]
+"""Scopes of a credential that was made before, perhaps by another release.
+
+Replicas of two releases run side by side for a while, so one that is unknown is left out and the rest holds. An old
+credential has what it was given and nothing that came later: no update widens what somebody may do.
+"""
+
 _KEY_SUBJECT = "key:"
 
 
@@ -56,7 +72,7 @@ class Principal(WireModel):
 
     tenant: Identifier
     subject: ExternalId
-    scopes: frozenset[Scope] = frozenset()
+    scopes: KeptScopes = frozenset()
     workflows: frozenset[str] | None = None
     """Workflow ids that the credential may use; ``None`` means all of the tenant's."""
     models: frozenset[str] | None = None
@@ -86,7 +102,7 @@ class KeyRecord(WireModel):
     tenant: Identifier
     name: str
     secret_sha256: str
-    scopes: frozenset[Scope]
+    scopes: KeptScopes
     workflows: frozenset[str] | None = None
     models: frozenset[str] | None = None
     default_max_output: int | None = None

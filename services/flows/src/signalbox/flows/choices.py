@@ -11,7 +11,7 @@ _SHORTEST_WITHIN = 3
 
 
 class Choices:
-    """The allowed values of an ``enum`` slot."""
+    """The allowed values of an ``enum`` slot, or of the items of a ``list``."""
 
     def __init__(self, values: Sequence[EnumValue]) -> None:
         self.values = list(values)
@@ -23,6 +23,10 @@ class Choices:
                 if len(name) >= _SHORTEST_WITHIN or not name.isascii():
                     rule = keyword_rule(0, name)
                     self._within.append((Pattern(rule.exact or rule.pattern), value.value))
+
+    def is_name(self, text: str) -> bool:
+        """Whether a text is a value or a name of one, and nothing else."""
+        return plain(text) in self._exact
 
     def is_whole(self, message: str) -> bool:
         """Whether a message is a value, a name of one or a place in the list, and nothing else."""

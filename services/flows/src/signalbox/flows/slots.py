@@ -1,6 +1,7 @@
 """From what was given or written to the value of a slot."""
 
 import re
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -8,15 +9,22 @@ from signalbox.common.reading import in_digits, plain, read_date, read_numbers, 
 from signalbox.common.rules import normalise
 from signalbox.flows.book import CompiledSlot
 
-_SEPARATORS = re.compile(r"\s*(?:[,;、，；\n]|\band\b|和|以及)\s*")
+# Blanks around a separator are taken off afterwards: a pattern that takes them is tried at each of them, and reads what
+# follows each time, which took minutes for 50,000.
+_SEPARATORS = re.compile(r"([,;、，；\n]|\band\b|和|以及)")
 _MAX_ITEMS = 100
+_LONGEST_NAME = 4
+"""Pieces that the name of a choice may have, such as ``salt and pepper``: one more than it has separators."""
 
 
 def read_slot(slot: CompiledSlot, message: str, today: date) -> Any:
     """The value that a message has for a slot; None when it has none that can be read without doubt."""
     declared = slot.slot
     if declared.type == "list":
-        items = [part for part in _SEPARATORS.split(message.strip()) if part][:_MAX_ITEMS]
+        pieces = _SEPARATORS.split(message)
+        if declared.items == "enum":
+            return _read_choices(slot, pieces)
+        items = [part for part in map(str.strip, pieces[::2]) if part][:_MAX_ITEMS]
         values = [_read(declared.items, slot, item, today) for item in items]
         return values if values and all(value is not None for value in values) else None
     return _read(declared.type, slot, message, today)
@@ -32,10 +40,36 @@ def read_answer(slot: CompiledSlot, message: str, today: date) -> Any:
     return read_slot(slot, message, today)
 
 
+def _read_choices(slot: CompiledSlot, pieces: Sequence[str]) -> list[str] | None:
+    """The choices that a message names, each once; None where one of its parts is none of them, or several.
+
+    ``pieces`` are texts with the separators between them. A name that has a separator in it is one name.
+    """
+    found: list[str] = []
+    at = 0
+    while at < len(pieces) and len(found) < _MAX_ITEMS:
+        if not pieces[at].strip():
+            at += 2
+            continue
+        end = at + 1
+        for longer in range(at + 3, min(at + 2 * _LONGEST_NAME, len(pieces) + 1), 2):
+            if slot.choices.is_name("".join(pieces[at:longer])):
+                end = longer
+        value = slot.choices.pick("".join(pieces[at:end]).strip())
+        if value is None:
+            return None
+        found.append(value)
+        at = end + 1
+    return list(dict.fromkeys(found)) or None
+
+
 def is_choice(slot: CompiledSlot, message: str) -> bool:
-    """Whether a message is one of the choices that were offered for the slot and nothing else."""
+    """Whether a message is one of the choices that were offered for the slot, of a list some, and nothing else."""
     if slot.slot.type == "boolean":
         return plain(message) in {"yes", "no"}
+    if slot.slot.type == "list" and slot.slot.items == "enum":
+        parts = [part for part in map(str.strip, _SEPARATORS.split(message)[::2]) if part]
+        return bool(parts) and all(slot.choices.is_whole(part) for part in parts)
     return slot.slot.type == "enum" and slot.choices.is_whole(message)
 
 

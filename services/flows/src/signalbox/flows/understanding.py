@@ -90,8 +90,8 @@ def _fit(run: Run, slot: CompiledSlot | None, message: str) -> Fit:
     if kind in {"number", "integer"} and message.isascii() and not _short(message):
         # A number word in a sentence ("the one with the zip") is none, unless nothing better is found.
         return "none"
-    if slot.slot.type == "enum":
-        return "exact" if slot.choices.is_whole(message) else "within"
+    if kind == "enum":
+        return "exact" if is_choice(slot, message) else "within"
     return "exact" if _short(message) else "within"
 
 

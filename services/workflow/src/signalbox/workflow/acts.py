@@ -93,10 +93,11 @@ def _flow_parameters(flow: Flow) -> dict[str, Any]:
 
 def _slot_schema(slot: Slot) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": _TYPES.get(slot.type, "string"), "description": slot.description}
-    if slot.type == "enum" and slot.values:
-        schema["enum"] = [value.value for value in slot.values]
+    values = [value.value for value in slot.values]
+    if slot.type == "enum" and values:
+        schema["enum"] = values
     if slot.type == "list":
-        schema["items"] = {"type": "string"}
+        schema["items"] = {"type": "string", **({"enum": values} if slot.items == "enum" and values else {})}
     return schema
 
 

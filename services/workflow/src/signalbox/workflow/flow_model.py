@@ -172,11 +172,13 @@ def _response_format(intents: Sequence[Intent], slots: Mapping[str, tuple[Slot, 
 
 
 def _slot_form(slot: Slot) -> dict[str, Any]:
-    if slot.type == "enum" and slot.values:
-        return {"type": "string", "enum": [value.value for value in slot.values]}
     if slot.type in {"integer", "number", "boolean"}:
         return {"type": slot.type}
-    return {"type": "array", "items": {"type": "string"}} if slot.type == "list" else {"type": "string"}
+    kind = slot.items if slot.type == "list" else slot.type
+    form: dict[str, Any] = {"type": "string"}
+    if kind == "enum" and slot.values:
+        form["enum"] = [value.value for value in slot.values]
+    return {"type": "array", "items": form} if slot.type == "list" else form
 
 
 def _parse(content: str) -> _Decision:

@@ -6,6 +6,8 @@ Counting makes the limit the same on every machine. A unit is about a tenth of a
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jinja2 import Undefined
+
 from signalbox.common.record import record
 
 CONTEXT_KEY = "(budget)"
@@ -62,17 +64,20 @@ class Budget:
             raise LimitExceeded(f"it makes a text longer than {self._limits.output_chars} characters")
         self.charge(length // _CHARACTERS_PER_UNIT)
 
-    def weigh(self, value: Any) -> None:
+    def weigh(self, value: Any, *, given_out: bool = False) -> None:
         """Charge for every value inside a value, each as often as it is reachable.
 
         A list that holds another list twice is small in memory and large for whoever walks it; counting it
-        as walked keeps such doubling within the limits.
+        as walked keeps such doubling within the limits. With ``given_out`` a value that is not there raises, wherever
+        in the whole it is.
         """
         pending = [value]
         while pending:
             item = pending.pop()
             self.charge(1)
-            if isinstance(item, str):
+            if given_out and isinstance(item, Undefined):
+                str(item)  # raises: the undefined type is strict
+            elif isinstance(item, str):
                 self.charge(len(item) // _CHARACTERS_PER_UNIT)
             elif isinstance(item, Mapping):
                 self.charge(len(item))

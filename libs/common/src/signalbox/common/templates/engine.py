@@ -164,9 +164,7 @@ class Templates:
             for _ in compiled.root_render_func(context):
                 pass
             value = context.vars[EXPRESSION_VALUE]
-            if isinstance(value, jinja2.Undefined):
-                str(value)  # raises: the undefined type is strict
-            budget.weigh(value)
+            budget.weigh(value, given_out=True)
         except _RUN_ERRORS as error:
             raise TemplateError(shown, _reason(error)) from None
         return list(value) if isinstance(value, tuple | range) else value

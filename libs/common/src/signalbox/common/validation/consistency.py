@@ -37,7 +37,11 @@ def check_completeness(submission: Submission) -> Iterator[Finding]:
                 yield _missing(node.path, "action", "a timer needs an action or a reply")
             case ReplyStep(template=None, text=None, parts=[]):
                 yield _missing(node.path, "text", "a reply needs a text, a template or parts")
-            case Slot(type="enum", values=[]) | Parameter(type="enum", values=[]):
+            case (
+                Slot(type="enum", values=[])
+                | Slot(type="list", items="enum", values=[])
+                | Parameter(type="enum", values=[])
+            ):
                 yield _missing(node.path, "values", "an enum needs the values that it may have")
             case Slot(type="entity", pattern=None):
                 yield _missing(node.path, "pattern", "an entity needs the pattern that it has")
@@ -48,6 +52,21 @@ def check_completeness(submission: Submission) -> Iterator[Finding]:
                     yield _missing(node.path, "prompt", "neither this step nor the slot says what to ask")
             case _:
                 pass
+
+
+def warn_about_models(submission: Submission) -> Iterator[Finding]:
+    """``no_model``: a value that a model alone may find, where the workflow names no model that would."""
+    if submission.config.llm.match is not None:
+        return
+    for node in submission.nodes:
+        slot = node.model
+        if isinstance(slot, Slot) and slot.prompt is not None and set(slot.source) == {"model"}:
+            yield Finding(
+                (*node.path, "source"),
+                "no_model",
+                "Only a model may find this value, and `llm.match` names none: where the operator has no default model "
+                "for that role, no answer is understood. Name one, or add `message`.",
+            )
 
 
 def warn_about_arguments(submission: Submission) -> Iterator[Finding]:

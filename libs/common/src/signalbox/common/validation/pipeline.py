@@ -9,7 +9,11 @@ from signalbox.common.documents import check_shape, parse, upgrade
 from signalbox.common.errors import SignalboxError
 from signalbox.common.rules import DEFAULT_MEMORY
 from signalbox.common.templates import Templates
-from signalbox.common.validation.consistency import check_completeness, warn_about_arguments
+from signalbox.common.validation.consistency import (
+    check_completeness,
+    warn_about_arguments,
+    warn_about_models,
+)
 from signalbox.common.validation.flow_graph import check_cycles, check_reachable
 from signalbox.common.validation.patterns import check_patterns, warn_about_patterns
 from signalbox.common.validation.references import check_ids, check_references
@@ -86,6 +90,7 @@ def _checked(document: dict[str, Any], findings: list[Finding], rules_memory: in
     warnings += warn_about_labels(submission)
     warnings += warn_about_patterns(submission)
     warnings += warn_about_arguments(submission)
+    warnings += warn_about_models(submission)
     warnings += warn_about_names(submission, templates)
     config = None if findings else structure.config
     return ValidationResult(config, problems(findings), problems(warnings))

@@ -46,7 +46,8 @@ class Slot(ConfigModel):
     pattern: str | None = None
     """RE2 pattern that an ``entity`` has; its first group (or the whole match) is the value."""
     values: list[EnumValue] = []
-    items: Literal["text", "number", "integer", "date", "entity"] = "text"
+    """Of an ``enum``, or of the items of a ``list`` of them."""
+    items: Literal["text", "number", "integer", "date", "entity", "enum"] = "text"
     """Type of the items of a ``list``."""
     validation: SlotValidation | None = None
     default: Any = None
