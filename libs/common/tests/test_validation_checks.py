@@ -166,9 +166,7 @@ def test_steps_that_a_jump_reaches_are_reachable(path, value):
 
 
 def test_a_slot_that_only_a_model_fills_wants_a_model():
-    model_only = changed(
-        ("flows", 0, "slots", 0), {"id": "order", "prompt": "Which?", "source": ["model"]}
-    )
+    model_only = changed(("flows", 0, "slots", 0), {"id": "order", "prompt": "Which?", "source": ["model"]})
     model_only.pop("llm", None)
     at = ("/flows/0/slots/0/source", "no_model")
     assert at in warned(model_only)

@@ -12,6 +12,7 @@ from signalbox.contracts.pauses import Verdict
 from signalbox.contracts.work import ToolError
 from signalbox.skills.errors import UnknownRun
 from signalbox.skills.repository import SqlRuns
+from signalbox.skills.transcript import Transcript
 
 BOOK = {
     "id": "book", "description": "Book a room. Costs money.", "effect": "write", "confirm": "always",
@@ -296,3 +297,18 @@ async def test_a_function_of_unknown_outcome_waits_and_is_settled(make_bench, sq
     bench.http.serve = lambda _: {"id": 2}
     assert (await bench.run(verdicts=on(waits, "repeat"))).message == "Sent: 2"
     assert bench.http.keys == ["turn_1/s/1"] * 2
+
+
+async def test_what_a_run_that_asked_leaves_to_later_turns_follows_what_became_of_it(booking):
+    bench = booking()
+    bench.model.script = [bench.asks(("book", '{"room": "7", "pin": "1234"}')), bench.says("Booked.")]
+
+    async def left():
+        [(_, text)] = await bench.runs.transcripts("acme", "s", bench.skill, ["turn_1"])
+        assert "1234" not in text
+        return Transcript.model_validate_json(text).messages[-1].content
+
+    waits = await bench.run()
+    assert "not_made" in await left()
+    await bench.run(verdicts=on(waits, "approve"))
+    assert await left() == '"booked"'

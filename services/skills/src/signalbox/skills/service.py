@@ -300,7 +300,12 @@ def _as_begun(request: SkillRunRequest, stored: RunRecord) -> SkillRunRequest:
     begun = SkillRunRequest.model_validate_json(stored.request)
     attempt = max(request.attempt, stored.attempt + 1)
     return begun.model_copy(
-        update={"context": request.context, "verdicts": request.verdicts, "attempt": attempt}
+        update={
+            "context": request.context,
+            "verdicts": request.verdicts,
+            "attempt": attempt,
+            "elapsed_ms": request.elapsed_ms,
+        }
     )
 
 

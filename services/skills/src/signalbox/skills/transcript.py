@@ -49,7 +49,7 @@ class Unanswered:
         return as_data({"error": {"code": self.code, "detail": self.detail}})
 
 
-NOT_MADE = Unanswered("not_made", "The run ended before this call was made.")
+NOT_MADE = Unanswered("not_made", "The run ended, or waited for a person, before this call was made.")
 NOT_KNOWN = Unanswered("unknown_outcome", "The run stopped here; whether this was carried out is not known.")
 
 
