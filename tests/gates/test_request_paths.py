@@ -27,10 +27,10 @@ PATHS = {match["message"]: _ROW.findall(match["rows"]) for match in _PATH.findit
 
 
 class Entered:
-    """Notes, in order, the modules of ours whose functions are called while it is on."""
+    """Notes the modules of ours whose functions are called while it is on, in order, as often as one is entered."""
 
     def __init__(self) -> None:
-        self.modules: dict[str, None] = {}
+        self.modules: list[str] = []
 
     def __enter__(self) -> Self:
         sys.setprofile(self._note)
@@ -41,8 +41,8 @@ class Entered:
 
     def _note(self, frame: FrameType, event: str, _: Any) -> None:
         module = frame.f_globals.get("__name__", "")
-        if event == "call" and module.startswith("signalbox."):
-            self.modules.setdefault(module)
+        if event == "call" and module.startswith("signalbox.") and self.modules[-1:] != [module]:
+            self.modules.append(module)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ async def _ask(app: OneProcess, document: dict[str, object]) -> dict[str, list[s
                 with Entered() as entered:
                     reply = await client.post("/api/v1/query", json=body)
                 assert reply.json()["status"] == "success", json.dumps(reply.json())
-            found[message] = list(entered.modules)
+            found[message] = entered.modules
     return found
 
 
@@ -85,6 +85,7 @@ def test_the_page_has_paths() -> None:
 
 @pytest.mark.parametrize("message", PATHS)
 def test_a_query_takes_the_way_of_the_page(ways: dict[str, list[str]], message: str) -> None:
-    entered = ways[message]
-    assert [module for module in PATHS[message] if module not in entered] == []
-    assert PATHS[message] == sorted(PATHS[message], key=entered.index)
+    # What was still to be done for the query before may come in between: rows of the ledger are written in batches.
+    entered = iter(ways[message])
+    reached = [module for module in PATHS[message] if module in entered]
+    assert reached == PATHS[message], f"{PATHS[message][len(reached)]} is not entered after {reached[-1:]}"
