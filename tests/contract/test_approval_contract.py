@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from support.public_api import PublicApi, new_session
 from support.systems import RunningSystem, publish
+from support.waiting import eventually
 
 from signalbox_fake_provider import FakeProvider
 
@@ -124,3 +125,74 @@ def test_a_subtask_that_asks_lets_its_parent_wait(
     assert (asked["status"], asked["message"]) == ("waiting", f"Shall I go ahead?\n- write {part} down")
     assert client.query("yes", session, **careful)["message"] == "Joined."
     assert written(system, part) == 1
+
+
+def ended(admin: PublicApi, pause_id: str) -> dict[str, Any]:
+    """A paused run, once it has gone on."""
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = admin.call("GET", f"/api/v1/paused-runs/{pause_id}")
+        return found if found["status"] == "done" else None
+
+    return eventually(look, "the run goes on with the decision", 20.0)
+
+
+def test_an_operator_approves_once_and_the_session_hears_of_it(
+    client: PublicApi,
+    admin_client: PublicApi,
+    other: PublicApi,
+    system: RunningSystem,
+    provider: FakeProvider,
+    careful: dict[str, Any],
+) -> None:
+    token, session = new_session("tok"), new_session()
+    provider.script(wants(token, "sign", said=""))
+    asked = client.query(f"do {token}", session, **careful)
+    assert (asked["status"], asked["reason"], asked["parts"]) == ("waiting", "approval", [])
+    assert "colleague" in asked["message"]
+    assert f"write {token} down" in asked["message"]
+    assert client.query("hi", session, **careful)["message"] == "Hello.", "the session goes on meanwhile"
+    waiting = admin_client.call("GET", "/api/v1/paused-runs", params={"status": "waiting", "limit": 500})
+    (mine,) = [item for item in waiting["items"] if item["pause_id"] == asked["pause_id"]]
+    assert (mine["reason"], mine["calls"][0]["arguments"]) == ("approval", {"what": token})
+    where = f"/api/v1/paused-runs/{asked['pause_id']}/decision"
+    assert client.problem("POST", where, json={"decision": "approve"}).status == 403
+    assert other.problem("POST", where, json={"decision": "approve"}).status == 404
+    unfit = admin_client.problem("POST", where, json={"decision": "happened"})
+    assert (unfit.status, unfit.code) == (422, "decision_unfit")
+    assert written(system, token) == 0
+
+    taken = admin_client.call("POST", where, json={"decision": "approve", "note": "fine"})
+    assert taken["status"] == "decided"
+    again = admin_client.problem("POST", where, json={"decision": "refuse"})
+    assert (again.status, again.code) == (409, "already_decided")
+    done = ended(admin_client, asked["pause_id"])
+    assert (done["decision"], done["note"], written(system, token)) == ("approve", "fine", 1)
+    assert done["decided_by"] == taken["decided_by"]
+    assert client.history(session)[-1] == ("assistant", ANSWER)
+    assert client.history(session)[-2] == ("assistant", "Hello.")
+    turn = client.call("GET", f"/api/v1/turn/{done['result_turn_id']}")
+    assert (turn["status"], turn["reply"]["message"]) == ("committed", ANSWER)
+    task = client.call("GET", f"/api/v1/task/{done['task_id']}")
+    assert (task["status"], task["result"]["message"]) == ("success", ANSWER)
+
+
+def test_an_operator_refuses(
+    client: PublicApi,
+    admin_client: PublicApi,
+    system: RunningSystem,
+    provider: FakeProvider,
+    careful: dict[str, Any],
+) -> None:
+    token, session = new_session("tok"), new_session()
+    provider.script(wants(token, "sign"))
+    pause = client.query(f"do {token}", session, **careful)["pause_id"]
+    admin_client.call(
+        "POST", f"/api/v1/paused-runs/{pause}/decision", json={"decision": "refuse", "note": "too dear"}
+    )
+    ended(admin_client, pause)
+    assert written(system, token) == 0
+    results = [item for item in provider.requests()[-1].body["messages"] if item["role"] == "tool"]
+    assert "too dear" in results[0]["content"]
+    client.call("DELETE", f"/api/v1/session/{session}")
+    assert admin_client.problem("GET", f"/api/v1/paused-runs/{pause}").status == 404

@@ -31,6 +31,7 @@ class Planted(NamedTuple):
     response_id: str
     limit_name: str
     budget_name: str
+    pause_id: str
     task_id: str
     batch_id: str
     schedule_id: str
@@ -69,6 +70,8 @@ def planted(client: PublicApi, admin_client: PublicApi, system: RunningSystem) -
         "POST", "/api/v1/schedules", json={"name": MARK, "cron": "0 8 1 1 *", "message": f"hello, {MARK}"}
     )
 
+    pause_id = _paused(client, admin_client, system)
+
     def webhook_id() -> str | None:
         found = admin_client.call("GET", "/api/v1/webhooks", params={"limit": 100})["items"]
         return next((one["webhook_id"] for one in found if one["url"] == hook["url"]), None)
@@ -82,12 +85,34 @@ def planted(client: PublicApi, admin_client: PublicApi, system: RunningSystem) -
         response["id"],
         MARK,
         MARK,
+        pause_id,
         task["task_id"],
         batch["batch_id"],
         schedule["schedule_id"],
         eventually(webhook_id, "the task's webhook is there", 20.0),
         TENANTS[0],
     )
+
+
+def _paused(client: PublicApi, admin_client: PublicApi, system: RunningSystem) -> str:
+    """A run of the first tenant that waits for an operator."""
+    workflow_id = new_session("wf")
+    write = {"effect": "write", "request": {"method": "POST", "url": f"{system.backend.url}/written"}}
+    skill = {"id": "doer", "mode": "agent", "instructions": "Do it.", "tools": ["sign"],
+             "approval": {"tools": ["sign"], "by": "operator"}}  # fmt: skip
+    document = {
+        "workflow_id": workflow_id,
+        "name": MARK,
+        "intents": [{"id": "do", "when": {"keywords": ["do"]}, "then": {"skill": "doer"}}],
+        "skills": [skill],
+        "tools": [{"id": "sign", "description": MARK, **write}],
+        "llm": {"answer": {"model": "fake-model"}},
+    }
+    publish(admin_client, document)
+    system.provider.script([{"reply": {"tool_calls": [{"name": "sign", "arguments": {}}]}}])
+    pause_id: str = client.query("do", new_session(), workflow_id=workflow_id)["pause_id"]
+    system.provider.reset()
+    return pause_id
 
 
 ROOMY: dict[str, dict[str, Any]] = {
@@ -121,6 +146,7 @@ def body_of(path: str, planted: Planted) -> Any:
         "/api/v1/schedules": {"name": "theirs", "cron": "0 8 1 1 *", "message": "what did I say?"},
         "/api/v1/schedules/{schedule_id}": {"name": "theirs", "cron": "0 8 1 1 *", "message": "no"},
         "/api/v1/turn/{turn_id}/feedback": {"thumb": "down"},
+        "/api/v1/paused-runs/{pause_id}/decision": {"decision": "approve"},
         "/llm/v1/chat/completions": {
             "model": "fake-model",
             "messages": [{"role": "user", "content": "hello"}],

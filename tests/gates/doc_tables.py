@@ -52,7 +52,7 @@ _STATUSES: Mapping[str, tuple[tuple[Any, ...], Mapping[str, str]]] = {
         {
             "success": "Answered.",
             "clarify": "It asks which of several things was meant.",
-            "waiting": "It asks for a value, a yes or no, or an approval; the next message answers.",
+            "waiting": "It asks for a value or a yes, by the next message; with a `pause_id`, by an operator.",
             "handoff": "A person takes over; the assistant stays silent until the session is deleted or expires.",
             "closed": "The session is over; the next message begins afresh.",
             "degraded": "Answered with less than usual; `reason` says why.",

@@ -21,6 +21,8 @@ from signalbox.workflow.background.submitting import Submitting
 from signalbox.workflow.background.sweeper import TaskSweeper
 from signalbox.workflow.background.task_repository import SqlBatchStore, SqlTaskStore
 from signalbox.workflow.background.tasks import TaskService
+from signalbox.workflow.pauses.repository import SqlPauseStore
+from signalbox.workflow.pauses.service import PausedRuns
 from signalbox.workflow.repository import SqlIdempotencyStore
 
 SECRETS = {"SIGNALBOX_SECRET_ACME__WEBHOOK": "whsec_YWNtZQ=="}
@@ -61,7 +63,9 @@ class BackgroundStage:
             self.settings,
             name,
             TaskMetrics(self.metrics),
+            SqlPauseStore(database),
         )
+        self.paused_runs = PausedRuns(SqlPauseStore(database), self.queue, self.settings)
         submitting = Submitting(SqlIdempotencyStore(database), ChainedSecrets([EnvironmentSecrets(SECRETS)]))
         self.service = TaskService(
             self.tasks, self.batches, self.keeper, self.runner, self.queue, submitting, self.settings

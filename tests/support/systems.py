@@ -36,6 +36,7 @@ OPERATOR_SCOPES = (
     "tools",
     "sessions:read",
     "sessions:delete",
+    "approvals",
     "llm",
     "config:read",
     "config:write",

@@ -76,6 +76,7 @@ from signalbox.workflow.recall.summariser import Summariser
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 from signalbox.workflow.roles import RoleModels
 from signalbox.workflow.running import RunningTurns
+from signalbox.workflow.session_log import SessionLog
 from signalbox.workflow.sessions import SessionKeeper
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler, WorkflowSnapshot
@@ -417,6 +418,7 @@ class Stage:
             NoOpTracer(),
             name,
             recall=self.recall,
+            tell=SessionLog(self.cache).tell,
         )
         self.events = SharedEvents(self.cache, self.store, self.settings)
         self.idempotency = Idempotency(SqlIdempotencyStore(database), self.settings)

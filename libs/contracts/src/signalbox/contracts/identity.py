@@ -28,6 +28,8 @@ class Scope(StrEnum):
     CONFIG_READ = "config:read"
     CONFIG_WRITE = "config:write"
     """Store, build and publish snapshots."""
+    APPROVALS = "approvals"
+    """See the runs of the tenant that wait for an operator, and decide on them."""
     KEYS_WRITE = "keys:write"
     """Create and revoke API keys."""
     SERVICE = "service"

@@ -150,6 +150,8 @@ class QueryReply(WireModel):
     reason: str | None = None
     """Why, for ``degraded`` and ``error``, and for ``clarify`` where a model would have known: a stable code."""
     decision: Decision | None = None
+    pause_id: str | None = None
+    """Of a run that waits for an operator; what comes of it is a later turn of the session."""
     language: str = "en"
     untranslated: list[str] = []
     """Other languages in which some of the message is, because the workflow has no text for it in ``language``."""

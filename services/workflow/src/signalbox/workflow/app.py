@@ -61,6 +61,9 @@ from signalbox.workflow.matching.gateway_vectors import GatewayVectors
 from signalbox.workflow.matching.llm_matcher import LlmMatcher
 from signalbox.workflow.matching.message_vectors import MessageVectors
 from signalbox.workflow.matching.plan_cache import PlanBounds, PlanCache, PlanMetrics
+from signalbox.workflow.pauses import endpoints as pauses_endpoints
+from signalbox.workflow.pauses.repository import SqlPauseStore
+from signalbox.workflow.pauses.service import PausedRuns
 from signalbox.workflow.ports import IdempotencyStore
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.query_socket import QuerySockets
@@ -70,6 +73,7 @@ from signalbox.workflow.recall.summariser import Summariser
 from signalbox.workflow.repository import SqlIdempotencyStore, SqlSessionStore
 from signalbox.workflow.roles import RoleModels
 from signalbox.workflow.running import RunningTurns
+from signalbox.workflow.session_log import SessionLog
 from signalbox.workflow.sessions import SessionKeeper
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.snapshot import SnapshotCompiler, WorkflowSnapshot
@@ -124,6 +128,7 @@ class Background(NamedTuple):
     sweeper: TaskSweeper
     scheduler: Scheduler
     sender: WebhookSender
+    paused_runs: PausedRuns
 
 
 def wire(
@@ -168,6 +173,7 @@ def wire(
         tracer,
         owner,
         recall=recall,
+        tell=SessionLog(platform.cache).tell,
     )
     events = SharedEvents(platform.cache, store, settings)
     idempotency = Idempotency(SqlIdempotencyStore(database), settings)
@@ -234,7 +240,9 @@ def _background(
     by_celery = settings.task_queue == "celery"
     queue = CeleryQueue(settings) if by_celery else InProcessQueue(settings.task_concurrency)
     keeper = BatchKeeper(batches, queue, settings)
-    runner = TaskRunner(tasks, keeper, queue, turns, running, keys, settings, owner, TaskMetrics(metrics))
+    pauses = SqlPauseStore(database)
+    task_metrics = TaskMetrics(metrics)
+    runner = TaskRunner(tasks, keeper, queue, turns, running, keys, settings, owner, task_metrics, pauses)
     submitting = Submitting(idempotency, platform.secrets)
     return Background(
         tasks=TaskService(tasks, batches, keeper, runner, queue, submitting, settings),
@@ -245,6 +253,7 @@ def _background(
         sweeper=TaskSweeper(tasks, keeper, queue, settings),
         scheduler=Scheduler(schedules, queue, settings),
         sender=sender,
+        paused_runs=PausedRuns(pauses, queue, settings),
     )
 
 
@@ -272,7 +281,7 @@ async def _working(background: Background, running: RunningTurns, seconds: float
         else:
             background.queue.start()
         stack.push_async_callback(background.queue.stop)
-        for part in (background.sweeper, background.scheduler):
+        for part in (background.sweeper, background.scheduler, background.paused_runs):
             part.start()
             stack.push_async_callback(part.stop)
         stack.push_async_callback(background.runner.settle)
@@ -362,6 +371,7 @@ def _expose(app: FastAPI, services: Services, settings: WorkflowSettings) -> Non
     app.state.tasks = services.background.tasks
     app.state.schedules = services.background.schedules
     app.state.webhooks = services.background.webhooks
+    app.state.paused_runs = services.background.paused_runs
     app.state.task_runner = services.background.runner
     app.state.session_lists = services.keeping.lists
     app.state.exporter = services.keeping.exporter
@@ -370,4 +380,10 @@ def _expose(app: FastAPI, services: Services, settings: WorkflowSettings) -> Non
 
 def _routers() -> list[APIRouter]:
     """The routes of the service, in the order in which they are described."""
-    return [endpoints.public, background_endpoints.public, keeping_endpoints.router, endpoints.internal]
+    return [
+        endpoints.public,
+        background_endpoints.public,
+        pauses_endpoints.router,
+        keeping_endpoints.router,
+        endpoints.internal,
+    ]

@@ -10,7 +10,6 @@ from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import Route
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.work import FlowState
-from signalbox.workflow.agreeing import verdicts_on
 from signalbox.workflow.clarifying import ask
 from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Executor, Outcome, Work
@@ -38,6 +37,8 @@ class Conversation:
 
     async def carry_out(self, plan: Plan, session: Session, work: Work) -> Outcome:
         """Do what a plan says, and go back to what it interrupted. A part that fails is an outcome that says so."""
+        if plan.apart and plan.go_on is not None:
+            return await self._executor.settle(plan.go_on, plan.verdicts, work)
         if plan.dropped is None:
             return await self._carry_out(plan, session, work)
         said = await self._executor.drop(plan.dropped, work)
@@ -75,8 +76,8 @@ class Conversation:
 
     async def _do(self, plan: Plan, work: Work) -> Outcome:
         """What the plan itself says."""
-        if plan.go_on is not None and plan.verdict is not None:
-            return await self._executor.go_on(plan.go_on, verdicts_on(plan.go_on, plan.verdict), work)
+        if plan.go_on is not None:
+            return await self._executor.go_on(plan.go_on, plan.verdicts, work)
         if plan.resume is not None:
             return await self._executor.resume(
                 plan.resume,

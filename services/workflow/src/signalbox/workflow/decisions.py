@@ -1,14 +1,15 @@
 """What a turn will do: go on with the open flow, follow an intent, or fall back."""
 
 from dataclasses import field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from signalbox.common.record import record
 from signalbox.contracts.config import Degradation, Route
 from signalbox.contracts.events import RouteTarget
+from signalbox.contracts.pauses import Verdict
 from signalbox.contracts.query import QueryStatus
 from signalbox.contracts.work import FlowState
-from signalbox.workflow.agreeing import answer_to
+from signalbox.workflow.agreeing import answer_to, verdicts_on
 from signalbox.workflow.clarifying import picked, question_about
 from signalbox.workflow.errors import FlowNotInterruptible, SkillNotDirect
 from signalbox.workflow.matching import Decided, Guess, Incoming, Matcher
@@ -27,8 +28,10 @@ class Plan:
     resume: FlowState | None = None
     go_on: PausedRun | None = None
     """The run that waits for the user's word, which the message gives."""
-    verdict: Literal["approve", "refuse"] | None = None
-    """The word."""
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    """The word, by call."""
+    apart: bool = False
+    """Whether an operator gives it: what the conversation is about goes on as it was."""
     dropped: PausedRun | None = None
     """A run that waited for the user's word, and got another message; what it wanted to do is not done."""
     question: Question | None = None
@@ -122,7 +125,7 @@ class Decider:
         if paused is not None and skill is None and (word := answer_to(paused, message)) is not None:
             decided = Decided("choice", took_us=incoming.took_us())
             target = RouteTarget(kind="skill", id=paused.skill)
-            return Plan(decided, target, go_on=paused, verdict=word)
+            return Plan(decided, target, go_on=paused, verdicts=verdicts_on(paused, word))
         plan = await self._planned(session, message, incoming, skill)
         return plan if paused is None else replace(plan, dropped=paused)
 

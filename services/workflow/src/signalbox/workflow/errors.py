@@ -21,6 +21,9 @@
     ├── WebhookNotDead        409  only a webhook that was given up is replayed
     ├── WebhookSecretMissing  422  the tenant has no such secret to sign with
     ├── BadCron               422  no cron expression
+    ├── PausedRunNotFound     404
+    ├── AlreadyDecided        409  a decision was taken on the run before
+    ├── DecisionUnfit         422  the decision does not fit what the run waits for
     ├── TooManySchedules      422
     ├── TooManyTasks          429  as many tasks of the key wait as may
     ├── TaskGivenUp           500  a task was begun too often
@@ -264,6 +267,35 @@ class BadCron(ValidationFailed):
             "such as '30 9 * * 1-5'.",
             pointer="/cron",
         )
+
+
+class PausedRunNotFound(NotFound):
+    """No run of this id waits for an operator, or did, that the caller may see."""
+
+    code = "paused_run_not_found"
+
+    def __init__(self, pause_id: str) -> None:
+        super().__init__(
+            f"There is no paused run '{pause_id}'; 'GET /api/v1/paused-runs' lists those that wait."
+        )
+
+
+class AlreadyDecided(Conflict):
+    """Somebody has decided on this run before."""
+
+    code = "already_decided"
+
+    def __init__(self, decision: str | None, by: str | None) -> None:
+        super().__init__(f"The decision '{decision}' was taken before, by '{by}'; nothing was changed.")
+
+
+class DecisionUnfit(ValidationFailed):
+    """The decision does not fit what the run waits for."""
+
+    code = "decision_unfit"
+
+    def __init__(self, reason: str, fitting: str) -> None:
+        super().__init__(f"The run waits for {reason}: decide one of {fitting}.", pointer="/decision")
 
 
 class TooManySchedules(ValidationFailed):

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import orjson
 
 from signalbox.common.clients import FlowsClient, ServiceCallFailed, SkillsClient, ToolsClient
-from signalbox.common.errors import SignalboxError
+from signalbox.common.errors import SignalboxError, Unavailable
+from signalbox.common.ids import new_id
 from signalbox.common.passages import citation, cited, quoted, read_passages
 from signalbox.common.record import record
 from signalbox.contracts.base import LocalizedText
@@ -51,7 +52,7 @@ from signalbox.workflow.agreeing import verdicts_on
 from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.knowledge import Knowledge, Moment
-from signalbox.workflow.records import PausedRun, SessionStatus
+from signalbox.workflow.records import PausedRun, SessionStatus, WaitingRun
 from signalbox.workflow.resuming import BrokenOff, to_its_end
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
@@ -127,6 +128,8 @@ class Outcome:
     """Flows that wait behind it, the oldest first."""
     paused: PausedRun | None = None
     """The run that waits for the user's word."""
+    waits: WaitingRun | None = None
+    """The run that waits for an operator."""
     digressions: int = 0
     digressed: str | None = None
     """See ``SessionState``."""
@@ -311,6 +314,22 @@ class Executor:
             # It waits on: the user may say it again once what failed works.
             return replace(outcome, paused=paused)
 
+    async def settle(self, run: PausedRun, verdicts: dict[str, Verdict], work: Work) -> Outcome:
+        """Go on with a run that an operator has decided on.
+
+        Raises:
+            Unavailable: it cannot go on now; the decision stands, and is given to it again.
+        """
+        request = SkillRunRequest(
+            context=work.context, skill=run.skill, run_id=run.run_id, message=work.message, verdicts=verdicts
+        )
+        try:
+            return await self._run(work, request)
+        except SignalboxError as error:
+            if error.problem().code == "unknown_run":
+                raise
+            raise Unavailable(f"The run cannot go on now: {error.detail}") from error
+
     async def drop(self, paused: PausedRun, work: Work) -> str:
         """End a run whose question was answered with something else; what is then to be said of it."""
         quiet = replace(work, emit=_unheard)
@@ -343,8 +362,8 @@ class Executor:
         result = await to_its_end(attempt)
         parts = [*cited(result.message, request.passages), *result.parts]
         outcome = Outcome(result.message, _STATUS[result.status], parts, result.reason, usage=work.usage)
-        if result.pause is not None and result.pause.by == "user":
-            outcome = replace(outcome, paused=_paused(request, result, result.pause))
+        if result.pause is not None:
+            outcome = _waiting(outcome, request, result.pause)
         if result.degraded is not None and result.status in {"completed", "failed"}:
             outcome = replace(outcome, status="degraded", reason=result.degraded)
         return await self._with_action(work, outcome, result.action)
@@ -422,10 +441,15 @@ async def _unheard(_: TurnEvent) -> None:
     """Tells nobody."""
 
 
-def _paused(request: SkillRunRequest, result: SkillResult, pause: Pause) -> PausedRun:
-    """What a session keeps of a run that waits. Arguments may be secrets; the run has them."""
+def _waiting(outcome: Outcome, request: SkillRunRequest, pause: Pause) -> Outcome:
+    """The outcome with the run that waits for the user, or for an operator."""
+    if pause.by == "operator":
+        waits = WaitingRun(new_id("pause"), request.run_id, request.skill, pause.reason, pause.calls)
+        return replace(outcome, waits=waits)
+    # The session keeps no arguments; the run has them.
     calls = [call.model_copy(update={"arguments": {}}) for call in pause.calls]
-    return PausedRun(run_id=request.run_id, skill=request.skill, calls=calls, asked=result.message)
+    paused = PausedRun(run_id=request.run_id, skill=request.skill, calls=calls, asked=outcome.message)
+    return replace(outcome, paused=paused)
 
 
 def _tool_result(call_id: str, tool: str, reply: ToolCallReply) -> ToolResultEvent:

@@ -6,12 +6,14 @@ from typing import Any, Literal
 from signalbox.common.record import record
 from signalbox.contracts.base import WireModel
 from signalbox.contracts.identity import Principal, Scope
-from signalbox.contracts.pauses import PendingCall
+from signalbox.contracts.pauses import Decision as VerdictName
+from signalbox.contracts.pauses import PausedRunStatus, PauseReason, PendingCall
 from signalbox.contracts.query import TurnState
 from signalbox.contracts.work import FlowState
 
 SessionStatus = Literal["active", "waiting", "transferred", "closed", "deleted"]
-TurnKind = Literal["message", "timer"]
+TurnKind = Literal["message", "timer", "decision"]
+"""What began a turn: a message of the user, silence, or an operator who decided on a run that waited."""
 
 
 class Option(WireModel):
@@ -152,6 +154,46 @@ class TurnRecord:
     comment: str | None = None
     committed_at: int | None = None
     kind: TurnKind = "message"
+
+
+@record
+class WaitingRun:
+    """A run that stopped and waits for an operator."""
+
+    pause_id: str
+    run_id: str
+    skill: str
+    reason: PauseReason
+    calls: list[PendingCall]
+
+
+@record
+class PauseRecord:
+    """A run that waits for an operator. ``calls`` is JSON, so are ``output`` and ``principal``: who asked."""
+
+    tenant: str
+    pause_id: str
+    session_id: str
+    turn_id: str
+    workflow_id: str
+    config_hash: str
+    run_id: str
+    skill: str
+    subject: str
+    principal: str
+    user_id: str | None
+    reason: PauseReason
+    calls: str
+    created_at: int
+    expires_at: int | None
+    status: PausedRunStatus = "waiting"
+    decision: VerdictName | None = None
+    output: str | None = None
+    note: str = ""
+    decided_by: str | None = None
+    decided_at: int | None = None
+    task_id: str | None = None
+    done_at: int | None = None
 
 
 @record

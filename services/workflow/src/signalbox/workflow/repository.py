@@ -105,6 +105,7 @@ _DELETE_TASKS = Statement(f"DELETE FROM workflow_tasks WHERE {_THIS_SESSION}")
 _DELETE_OUTBOX = Statement(f"DELETE FROM workflow_outbox WHERE {_THIS_SESSION}")
 _DELETE_TIMERS = Statement(f"DELETE FROM workflow_timers WHERE {_THIS_SESSION}")
 _DELETE_SUMMARY = Statement(f"DELETE FROM workflow_summaries WHERE {_THIS_SESSION}")
+_DELETE_PAUSED = Statement(f"DELETE FROM workflow_paused_runs WHERE {_THIS_SESSION}")
 _FEEDBACK = Statement(
     f"UPDATE workflow_turns SET thumb = :new_thumb, comment = :new_comment WHERE {_THIS_TURN}"
 )
@@ -286,6 +287,7 @@ class SqlSessionStore:
             Write(_DELETE_OUTBOX, name),
             Write(_DELETE_TIMERS, name),
             Write(_DELETE_SUMMARY, name),
+            Write(_DELETE_PAUSED, name),
             write_of_erasure(erasure),
         )
 

@@ -58,6 +58,9 @@ class WorkflowSettings(CommonSettings):
     another after twice this."""
     tasks_per_key: int = Field(default=10_000, ge=1)
     """Async queries of one key that may wait or run, those of batches too; more are refused until some ended."""
+    approval_ttl_ms: int = Field(default=86_400_000, ge=1)
+    """How long a run waits for an operator's approval; after that it counts as refused. A write of unknown outcome
+    waits for as long as its session is kept."""
     schedules_per_key: int = Field(default=100, ge=0)
     """Schedules that one key may have."""
     retention_days: int | None = Field(default=None, ge=1)

@@ -121,6 +121,7 @@ TASKS = Table(
     Column("item", BigInteger),
     Column("schedule_id", Text),
     Column("cancel_at", BigInteger),
+    Column("pause_id", Text),
     Index("workflow_tasks_due", "status", "due_at"),
     Index("workflow_tasks_session", "tenant", "session_id"),
     Index(
@@ -224,6 +225,39 @@ TIMERS = Table(
 ``epoch`` and ``seq`` are the turn that set them; ``plan`` is JSON, a list of timers with when they fire and how often
 they did; ``due_at`` is the first of those. Each firing counts ``revision`` up, so that no other has the same.
 """
+
+PAUSED_RUNS = Table(
+    "workflow_paused_runs",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("pause_id", Text, primary_key=True),
+    Column("session_id", Text, nullable=False),
+    Column("turn_id", Text, nullable=False),
+    Column("workflow_id", Text, nullable=False),
+    Column("config_hash", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("skill", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("principal", Text, nullable=False),
+    Column("user_id", Text),
+    Column("reason", Text, nullable=False),
+    Column("calls", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("decision", Text),
+    Column("output", Text),
+    Column("note", Text, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", BigInteger),
+    Column("task_id", Text),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("done_at", BigInteger),
+    Index("workflow_paused_runs_status", "tenant", "status", "pause_id"),
+    Index("workflow_paused_runs_session", "tenant", "session_id"),
+    Index("workflow_paused_runs_due", "status", "expires_at"),
+)
+"""Runs of skills that wait for an operator, written with the turn in which they stopped. ``status`` is ``waiting``,
+then ``decided`` with the task in which the run goes on, then ``done`` with that task's turn."""
 
 SUMMARIES = Table(
     "workflow_summaries",

@@ -7,10 +7,9 @@ started from a stale copy starts over from the database; one that finds it later
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from typing import Any
 
 from opentelemetry import trace
 
@@ -33,14 +32,21 @@ from signalbox.contracts.events import (
     UsageEvent,
 )
 from signalbox.contracts.query import QueryReply, TurnState
-from signalbox.workflow.allowance import Allowance
+from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.caps import Caps
+from signalbox.workflow.committing import to_its_end
 from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
 from signalbox.workflow.execution import Outcome, Work
 from signalbox.workflow.keeping.days import RetentionDays
 from signalbox.workflow.matching import History, Incoming
+from signalbox.workflow.pauses.settling import (
+    further_writes,
+    session_after_settling,
+    settling_plan,
+    settling_session,
+)
 from signalbox.workflow.pinning import may_move
 from signalbox.workflow.ports import SessionStore
 from signalbox.workflow.recall.recall import Recall, TurnRecall
@@ -62,6 +68,8 @@ from signalbox.workflow.turn_state import (
     session_after,
     turn_reply,
 )
+
+Tell = Callable[[Session, TurnRecord, str], Awaitable[None]]
 
 _TRANSCRIPT_TURNS = 200
 """Of the conversation that a handoff's receiver is given."""
@@ -87,7 +95,9 @@ class TurnRunner:
         owner: str,
         *,
         recall: Recall,
+        tell: Tell | None = None,
     ) -> None:
+        """``tell`` tells those who follow a session what was said without a message having asked for it."""
         self._store = store
         self._keeper = keeper
         self._feed = feed
@@ -96,6 +106,7 @@ class TurnRunner:
         self._decider = decider
         self._conversation = conversation
         self._recall = recall
+        self._tell = tell
         self._retention = RetentionDays(settings.retention_days, settings.retention_days_by_tenant)
         self._settings = settings
         self._tracer = tracer
@@ -133,7 +144,9 @@ class TurnRunner:
         allowance: Allowance | None = None
         while True:
             start = await self._start(given, held.session)
-            if allowance is None:
+            if allowance is None and given.settles is not None:
+                allowance = UNLIMITED
+            elif allowance is None:
                 # Once: a turn that starts anew is the same message.
                 allowance = await self._caps.allowance(
                     start.snapshot, start.session, start.context, given.request.message
@@ -200,19 +213,19 @@ class TurnRunner:
             incoming = Incoming.of(
                 start.snapshot, message, start.context, given.principal, recall.messages, start.allowance
             )
-            plan = await self._decider.plan(start.session, message, incoming, skill=given.request.skill)
+            plan = await self._plan(given, start, incoming)
             begun = stop.may_write = plan.may_write(start.snapshot)
             running = running_record(self._owner, given, start) if begun else None
             async with self._place(start, running):
                 await self._announce_intent(plan, log)
-                greeting = await self._greet(start, log)
+                greeting = await self._greet(given, start, log)
                 outcome = await self._work(given, start, plan, log, incoming)
                 if recall.usage:
                     outcome = await _with_usage(outcome, recall.usage, log)
                 reply = turn_reply(given, start, plan, outcome, greeting)
-                after = session_after(start, plan, outcome, self._retention)
+                after = self._after(given, start, plan, outcome)
                 record = committed_record(self._owner, given, start, plan, outcome, reply, log)
-                further = given.further(reply) if given.further is not None else ()
+                further = further_writes(given, start, outcome, reply, self._settings.approval_ttl_ms)
                 await self._commit(given, start, after, record, outcome, further, begun=begun)
         except _StaleStart:
             raise
@@ -221,8 +234,21 @@ class TurnRunner:
             raise
         held.after = replace(after, stored=True)
         await log.emit(CompleteEvent(data=reply))
+        if given.settles is not None and self._tell is not None:
+            await self._tell(after, record, outcome.message)
         recall.after_commit(held.after)
         return reply
+
+    async def _plan(self, given: TurnInput, start: TurnStart, incoming: Incoming) -> Plan:
+        if given.settles is not None:
+            return settling_plan(given.settles)
+        request = given.request
+        return await self._decider.plan(start.session, request.message, incoming, skill=request.skill)
+
+    def _after(self, given: TurnInput, start: TurnStart, plan: Plan, outcome: Outcome) -> Session:
+        if given.settles is not None:
+            return session_after_settling(start, outcome, now_ms())
+        return session_after(start, plan, outcome, self._retention)
 
     @asynccontextmanager
     async def _place(self, start: TurnStart, turn: TurnRecord | None) -> AsyncIterator[None]:
@@ -267,7 +293,11 @@ class TurnRunner:
         ):
             raise SessionNotFound(request.session_id)
         release = self._release_for(given, stored)
-        snapshot = await self._snapshot_for(stored, release, now)
+        settles = given.settles
+        if settles is not None:
+            snapshot = await self._snapshots.get(settles.tenant, settles.config_hash)
+        else:
+            snapshot = await self._snapshot_for(stored, release, now)
         ttl_ms = snapshot.config.policies.session_ttl_seconds * 1000
         before = stored or Session(
             tenant=principal.tenant,
@@ -284,7 +314,9 @@ class TurnRunner:
             ),
         )
         session = before
-        if before.status == "deleted":
+        if settles is not None:
+            session = settling_session(given, stored)
+        elif before.status == "deleted":
             session = replace(before.renewed(now, ttl_ms), subject=principal.subject, user_id=given.user_id)
         elif before.expires_at <= now or before.status == "closed":
             session = before.renewed(now, ttl_ms)
@@ -365,9 +397,9 @@ class TurnRunner:
             )
         )
 
-    async def _greet(self, start: TurnStart, log: TurnLog) -> str | None:
+    async def _greet(self, given: TurnInput, start: TurnStart, log: TurnLog) -> str | None:
         config = start.snapshot.config
-        if start.session.state.greeted or config.greeting is None:
+        if given.settles is not None or start.session.state.greeted or config.greeting is None:
             return None
         context = start.context
         greeting = start.snapshot.render(
@@ -428,7 +460,7 @@ class TurnRunner:
         begun: bool,
     ) -> None:
         try:
-            await _to_its_end(
+            await to_its_end(
                 self._store.commit(
                     start.before,
                     after,
@@ -436,7 +468,9 @@ class TurnRunner:
                     begun=begun,
                     idempotency=given.idempotency,
                     outbox=outcome.outbox,
-                    timers=set_by(start.snapshot.config.timers, after, after.updated_at),
+                    timers=set_by(start.snapshot.config.timers, after, after.updated_at)
+                    if given.settles is None
+                    else None,
                     further=further,
                 )
             )
@@ -457,19 +491,6 @@ async def _with_usage(outcome: Outcome, usage: list[UsageData], log: TurnLog) ->
     for used in usage:
         await log.emit(UsageEvent(data=used))
     return replace(outcome, usage=[*outcome.usage, *usage])
-
-
-async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
-    """Await a commit even when cancelled meanwhile: one that took effect is too late to cancel, and is told."""
-    task = asyncio.create_task(commit)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        this = asyncio.current_task()
-        if this is None or task.cancelled() or task.exception() is not None:
-            raise
-        this.uncancel()
 
 
 class _StaleStart(Exception):

@@ -20,7 +20,7 @@ from signalbox.workflow.decisions import Plan
 from signalbox.workflow.execution import Outcome
 from signalbox.workflow.keeping.days import RetentionDays
 from signalbox.workflow.language import choose_language
-from signalbox.workflow.records import IdempotencyKey, Session, TurnRecord
+from signalbox.workflow.records import IdempotencyKey, PauseRecord, Session, TurnRecord
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.turn_log import TurnLog
 
@@ -37,6 +37,8 @@ class TurnInput:
     idempotency: IdempotencyKey | None = None
     further: Callable[[QueryReply], Sequence[Write]] | None = None
     """Makes writes for the turn's own transaction, from its reply."""
+    settles: PauseRecord | None = None
+    """The run that goes on instead of a message being answered: an operator has decided."""
     again: bool = False
     """Whether an earlier attempt under this id died with its process."""
 
@@ -85,6 +87,7 @@ def turn_reply(
             took_us=decided.took_us,
             cached=decided.cached,
         ),
+        pause_id=outcome.waits.pause_id if outcome.waits is not None else None,
         language=start.context.language,
         untranslated=sorted(start.untranslated),
         trace_id=current_trace_id(),
@@ -143,13 +146,14 @@ def running_record(owner: str, given: TurnInput, start: TurnStart) -> TurnRecord
         status="running",
         owner=owner,
         first_message=start.session.message_count + 1,
-        user_text=given.request.message,
+        user_text=given.request.message if given.settles is None else "",
         workflow_id=context.workflow_id,
         config_hash=context.config_hash,
         created_at=context.now_ms,
         heartbeat_at=context.now_ms,
         release_number=start.release.number if start.release else None,
         trace_id=current_trace_id(),
+        kind="message" if given.settles is None else "decision",
     )
 
 

@@ -45,6 +45,8 @@ class TaskRecord:
     batch_id: str | None = None
     item: int | None = None
     schedule_id: str | None = None
+    pause_id: str | None = None
+    """The run that goes on in it, of a task that no message began: an operator has decided."""
     cancel_at: int | None = None
     """When somebody asked to stop it; its worker learns it with its next heartbeat."""
 

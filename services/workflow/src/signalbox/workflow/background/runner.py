@@ -20,7 +20,17 @@ from signalbox.workflow.background.metrics import TaskMetrics
 from signalbox.workflow.background.ports import TaskQueue, TaskStore
 from signalbox.workflow.background.records import TaskName, TaskRecord
 from signalbox.workflow.background.results import webhooks_of
-from signalbox.workflow.errors import LeaseLost, SessionBusy, ShuttingDown, TaskGivenUp, TurnCancelled
+from signalbox.workflow.errors import (
+    LeaseLost,
+    PausedRunNotFound,
+    SessionBusy,
+    ShuttingDown,
+    TaskGivenUp,
+    TurnCancelled,
+)
+from signalbox.workflow.pauses.repository import SqlPauseStore, pause_done
+from signalbox.workflow.pauses.settling import request_of
+from signalbox.workflow.records import PauseRecord
 from signalbox.workflow.running import RunningTurns, TurnStop
 from signalbox.workflow.settings import WorkflowSettings
 from signalbox.workflow.turn_log import TurnLog
@@ -71,6 +81,7 @@ class TaskRunner:
         settings: WorkflowSettings,
         owner: str,
         metrics: TaskMetrics,
+        pauses: SqlPauseStore,
     ) -> None:
         self._tasks = tasks
         self._batches = batches
@@ -81,6 +92,7 @@ class TaskRunner:
         self._settings = settings
         self._owner = owner
         self._metrics = metrics
+        self._pauses = pauses
         self._here: dict[TaskName, _Attempt] = {}
         self._closing = False
         self._idle = asyncio.Event()
@@ -169,8 +181,10 @@ class TaskRunner:
 
     async def _failed(self, attempt: _Attempt, error: SignalboxError) -> None:
         task = attempt.task
-        if isinstance(error, _PASSES) and task.attempt <= len(_RETRY_MS):
-            await self._tasks.give_back(task, now_ms() + _RETRY_MS[task.attempt - 1])
+        # A decision was taken by a person, who does not look again: it is tried for longer.
+        most = len(_RETRY_MS) if task.pause_id is None else _MOST_ATTEMPTS
+        if isinstance(error, _PASSES) and task.attempt <= most:
+            await self._tasks.give_back(task, now_ms() + _RETRY_MS[min(task.attempt, len(_RETRY_MS)) - 1])
             return
         await self._end(attempt, "failed", problem_of(error).model_dump_json(exclude_none=True))
 
@@ -180,18 +194,33 @@ class TaskRunner:
         seconds = self._settings.task_timeout_ms / 1000
         enter_request(RequestContext(task.task_id, Deadline.after(seconds)))
         log = TurnLog(task.tenant, task.turn_id)
+        pause = await self._decided(task)
         given = TurnInput(
             principal,
-            QueryRequest.model_validate_json(task.request),
+            QueryRequest.model_validate_json(task.request) if pause is None else request_of(pause),
             task.turn_id,
             # The task ends in the transaction of its turn: there is no turn without a result, and none with two.
-            further=lambda reply: self._success(task, reply),
+            further=lambda reply: self._success(task, pause, reply),
+            settles=pause,
         )
         turn = self._running.start(
             task.tenant, task.turn_id, log, lambda stop: self._turns.run(given, log, stop)
         )
         await asyncio.shield(turn)
         self._metrics.ended(task, "success", now_ms())
+
+    async def _decided(self, task: TaskRecord) -> PauseRecord | None:
+        """The run that goes on in a task, with the decision on it; None for a task that answers a message.
+
+        Raises:
+            PausedRunNotFound: it was deleted meanwhile, or goes on in another task.
+        """
+        if task.pause_id is None:
+            return None
+        pause = await self._pauses.find(task.tenant, task.pause_id)
+        if pause is None or pause.status != "decided" or pause.task_id != task.task_id:
+            raise PausedRunNotFound(task.pause_id)
+        return pause
 
     def _principal(self, task: TaskRecord) -> Principal:
         """Who asked, with what their key allows now.
@@ -201,6 +230,9 @@ class TaskRunner:
             Unavailable: no key is known yet.
         """
         key_id = key_id_of(task.subject)
+        if task.pause_id is not None and task.principal is not None:
+            # An operator stands for what is done now, also where the key of who asked was revoked since.
+            return Principal.model_validate_json(task.principal)
         if key_id is None and task.principal is not None:
             return Principal.model_validate_json(task.principal)
         if key_id is None or len(self._keys) == 0:
@@ -215,9 +247,10 @@ class TaskRunner:
         if await self._tasks.finish(task, status, result, now, webhooks_of(task, status, result, now)):
             self._metrics.ended(task, status, now)
 
-    def _success(self, task: TaskRecord, reply: QueryReply) -> list[Write]:
+    def _success(self, task: TaskRecord, pause: PauseRecord | None, reply: QueryReply) -> list[Write]:
         now, result = now_ms(), reply.model_dump_json(exclude_none=True)
-        return self._tasks.finishing(task, "success", result, now, webhooks_of(task, "success", result, now))
+        ends = self._tasks.finishing(task, "success", result, now, webhooks_of(task, "success", result, now))
+        return ends if pause is None else [*ends, pause_done(pause, now)]
 
     async def _beat(self, attempt: _Attempt) -> None:
         task = attempt.task

@@ -1,3 +1,3 @@
 """Schema history of the Workflow service."""
 
-HEAD = "0006"
+HEAD = "0007"

@@ -1,4 +1,4 @@
--- All tables of workflow at revision 0006, for a new SQLite file. Made from the revisions by
+-- All tables of workflow at revision 0007, for a new SQLite file. Made from the revisions by
 -- tests/gates/sqlite_schemas.py; do not edit.
 CREATE TABLE alembic_version_workflow (
     version_num VARCHAR(32) NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE workflow_tasks (
     heartbeat_at BIGINT,
     due_at BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
-    finished_at BIGINT, principal TEXT, batch_id TEXT, item BIGINT, schedule_id TEXT, cancel_at BIGINT,
+    finished_at BIGINT, principal TEXT, batch_id TEXT, item BIGINT, schedule_id TEXT, cancel_at BIGINT, pause_id TEXT,
     PRIMARY KEY (tenant, task_id)
 );
 CREATE INDEX workflow_tasks_due ON workflow_tasks (status, due_at);
@@ -175,4 +175,33 @@ CREATE INDEX workflow_schedules_subject ON workflow_schedules (tenant, subject);
 CREATE INDEX workflow_tasks_open ON workflow_tasks (tenant, session_id) WHERE status IN ('pending', 'running');
 CREATE INDEX workflow_sessions_kept ON workflow_sessions (keep_until) WHERE keep_until IS NOT NULL;
 CREATE INDEX workflow_tasks_waiting ON workflow_tasks (tenant, subject) WHERE status IN ('pending', 'running');
-INSERT INTO alembic_version_workflow (version_num) VALUES ('0006');
+CREATE TABLE workflow_paused_runs (
+    tenant TEXT NOT NULL,
+    pause_id TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    turn_id TEXT NOT NULL,
+    workflow_id TEXT NOT NULL,
+    config_hash TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    skill TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    principal TEXT NOT NULL,
+    user_id TEXT,
+    reason TEXT NOT NULL,
+    calls TEXT NOT NULL,
+    status TEXT NOT NULL,
+    decision TEXT,
+    output TEXT,
+    note TEXT NOT NULL,
+    decided_by TEXT,
+    decided_at BIGINT,
+    task_id TEXT,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT,
+    done_at BIGINT,
+    PRIMARY KEY (tenant, pause_id)
+);
+CREATE INDEX workflow_paused_runs_status ON workflow_paused_runs (tenant, status, pause_id);
+CREATE INDEX workflow_paused_runs_session ON workflow_paused_runs (tenant, session_id);
+CREATE INDEX workflow_paused_runs_due ON workflow_paused_runs (status, expires_at);
+INSERT INTO alembic_version_workflow (version_num) VALUES ('0007');

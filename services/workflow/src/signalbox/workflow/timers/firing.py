@@ -7,7 +7,6 @@ with what is left of the timers: a timer that two replicas took, or that was tak
 import asyncio
 import logging
 import time
-from contextlib import suppress
 from dataclasses import replace
 
 import orjson
@@ -15,7 +14,7 @@ from opentelemetry import trace
 
 from signalbox.common.cache import Cache
 from signalbox.common.context import Deadline
-from signalbox.common.errors import NotFound, SignalboxError, Unavailable
+from signalbox.common.errors import NotFound, SignalboxError
 from signalbox.common.ids import new_id, now_ms
 from signalbox.common.record import record
 from signalbox.common.snapshots import ConfigFeed, Snapshots
@@ -24,13 +23,13 @@ from signalbox.common.telemetry import current_trace_id
 from signalbox.contracts.config import Timer
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.events import TextData, TextEvent
-from signalbox.contracts.query import MessageView, QueryReply
+from signalbox.contracts.query import QueryReply
 from signalbox.workflow.actions import ActionOutcome, Actions, Situation
 from signalbox.workflow.background.ticker import Ticker
 from signalbox.workflow.errors import SessionBusy
 from signalbox.workflow.ports import SessionStore, TimerStore
 from signalbox.workflow.records import Fired, Session, TimerSet, TurnRecord
-from signalbox.workflow.session_log import SESSION_LOG_MS, session_log_name
+from signalbox.workflow.session_log import SessionLog
 from signalbox.workflow.sessions import HeldSession, SessionKeeper
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.timers.plan import Planned, after_firing, planned_of
@@ -77,7 +76,7 @@ class TimerFiring:
         self._feed = feed
         self._snapshots = snapshots
         self._actions = actions
-        self._logs = cache.logs
+        self._log = SessionLog(cache)
         self._tracer = tracer
         self._owner = owner
         self._ticker = Ticker("timers", self._look)
@@ -143,8 +142,7 @@ class TimerFiring:
             session, after, turn, begun=False, outbox=outcome.outbox, timers=Fired(taken, left)
         )
         held.after = replace(after, stored=True)
-        if outcome.message:
-            await self._tell(after, turn, outcome.message)
+        await self._log.tell(after, turn, outcome.message)
 
     def _outcome(self, firing: _Firing) -> ActionOutcome:
         """What the timer does. One that the config no longer has does nothing, and is over."""
@@ -167,20 +165,6 @@ class TimerFiring:
         if pinned is None:
             pinned = self._feed.release(session.tenant, session.workflow_id).config_hash
         return await self._snapshots.get(session.tenant, pinned)
-
-    async def _tell(self, after: Session, turn: TurnRecord, message: str) -> None:
-        """Say it to whoever follows the session, wherever."""
-        said = MessageView(
-            seq=turn.first_message,
-            role="assistant",
-            text=message,
-            turn_id=turn.turn_id,
-            created_at=turn.created_at,
-        )
-        event = orjson.dumps({"type": "message", "data": said.model_dump(mode="json", exclude_none=True)})
-        name = session_log_name(after.tenant, after.session_id)
-        with suppress(Unavailable):
-            await self._logs.append(name, said.seq, (event,), SESSION_LOG_MS)
 
 
 def _is_silent(session: Session, taken: TimerSet, now: int) -> bool:

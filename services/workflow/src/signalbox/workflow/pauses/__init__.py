@@ -1,0 +1,1 @@
+"""Runs of skills that wait for an operator: kept, listed, decided, and gone on with."""
