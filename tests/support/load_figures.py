@@ -27,6 +27,8 @@ class Sent:
     acknowledged: bool = False
     answer: str | None = None
     status: str = ""
+    refusal: str = ""
+    """What its last attempt that was not acknowledged ended with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ def compare(
                 findings["twice"].append(f"{message.text} was written {effects[message.text]} times")
         findings["misordered"] += _misordered(messages, history)
     acknowledged = sum(message.acknowledged for message in sent)
+    unheard = [f"{message.text}: {message.refusal}" for message in sent if not message.acknowledged]
     return Figures(
         sent=len(sent),
         acknowledged=acknowledged,
@@ -95,7 +98,7 @@ def compare(
         duplicated=len(findings["duplicated"]),
         misordered=len(findings["misordered"]),
         effects_twice=len(findings["twice"]),
-        findings=tuple(line for lines in findings.values() for line in lines[:_SHOWN]),
+        findings=tuple(line for lines in (*findings.values(), unheard) for line in lines[:_SHOWN]),
     )
 
 

@@ -40,7 +40,7 @@ def publish_load(url: str, backend: KeyedBackend, key: str | None = None) -> Non
 
 
 class TurnLoad:
-    """Customers who talk at a bounded rate, until ``turns`` messages have been sent; a context manager.
+    """Customers who talk at a bounded rate while the block runs, and until ``turns`` messages have been sent.
 
     A session's messages are of the kinds of ``mix``, in that order, each sent when the one before was acknowledged or
     given up. What is not acknowledged is sent again under the same Idempotency-Key, for ``give_up_s``; each attempt
@@ -63,7 +63,7 @@ class TurnLoad:
         self._url, self._backend, self._key = url, backend, key
         self._turns, self._rate, self._mix = turns, rate, tuple(mix)
         self._try_ms, self._give_up_s = try_ms, give_up_s
-        self._stop = threading.Event()
+        self._enough, self._stop = threading.Event(), threading.Event()
         self._changed = threading.Condition()
         self._next_at = 0.0
         self._times: list[float] = []
@@ -72,7 +72,7 @@ class TurnLoad:
         self.attempts = 0
         self.acknowledged = 0
         self.refusals: list[str] = []
-        """What unacknowledged attempts ended with."""
+        """What attempts ended with that were not acknowledged."""
         self._threads = [threading.Thread(target=self._talk, daemon=True) for _ in range(customers)]
 
     def wait_for(self, *, more_acknowledged: int = 0, more_attempts: int = 0, timeout: float = 60.0) -> None:
@@ -90,8 +90,8 @@ class TurnLoad:
 
     @property
     def going(self) -> bool:
-        """Whether there is still something to send."""
-        return any(thread.is_alive() for thread in self._threads)
+        """Whether fewer than ``turns`` messages have been sent."""
+        return len(self.sent) < self._turns
 
     def __enter__(self) -> Self:
         """Start."""
@@ -102,6 +102,7 @@ class TurnLoad:
 
     def __exit__(self, kind: object, *_exc: object) -> None:
         """Let every customer finish; when the test has failed already, only the message that it is at."""
+        self._enough.set()
         if kind is not None:
             self._stop.set()
         for thread in self._threads:
@@ -149,9 +150,9 @@ class TurnLoad:
         )
 
     def _take_turn(self, message: Sent) -> bool:
-        """Wait for the rate to let a message go; whether there is one left to send."""
+        """Wait for the rate to let a message go; whether there are more to send."""
         with self._changed:
-            if len(self.sent) >= self._turns:
+            if not self.going and self._enough.is_set():
                 return False
             self.sent.append(message)
             at = self._next_at = max(self._next_at, time.monotonic()) + 1 / self._rate
@@ -166,7 +167,7 @@ class TurnLoad:
                 attempt.once()
                 refusal = ""
             except (httpx.HTTPError, Problem, _NotYet) as error:
-                refusal = f"{message.text}: {error!r}"
+                refusal = message.refusal = repr(error)
             with self._changed:
                 self.attempts += 1
                 if refusal:
@@ -223,6 +224,10 @@ class _Attempts:
             "POST", "/api/v1/query/stream", json=self._body, headers=self._headers
         ) as response:
             first = next(_frames(response), None)
+        if first is not None and first.type == "complete":
+            # The turn was over when it was asked for again.
+            self._told(first.data)
+            return
         if first is None or first.type != "start":
             raise _NotYet(f"the stream began with {first}")
         path = f"/api/v1/turn/{first.data['turn_id']}/events"

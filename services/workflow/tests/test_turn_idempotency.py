@@ -7,7 +7,7 @@ import pytest
 from support.workflow_stage import ALICE, BOB, RIVAL, Gate, Stage, flow_result, rows_of
 
 from signalbox.common.context import Deadline, RequestContext, enter_request
-from signalbox.common.errors import DeadlineExceeded
+from signalbox.common.errors import DeadlineExceeded, SignalboxError
 from signalbox.common.ids import now_ms
 from signalbox.common.storage import Statement, StorageUnavailable, Write
 from signalbox.contracts.query import QueryReply, QueryRequest
@@ -105,35 +105,60 @@ async def test_one_who_cannot_wait_is_told_to_come_back(stage):
     await first
 
 
-@pytest.mark.parametrize("failure", [KeyError("bug"), "cancel"])
-async def test_a_turn_that_came_to_nothing_gives_its_key_back(stage, failure):
-    gate = Gate()
-    stage.flows.answers = [gate, failure if failure != "cancel" else flow_result()]
+@pytest.mark.parametrize("failure", ["bug", "cancel", "commit"])
+async def test_a_turn_that_may_have_written_is_repeated_under_its_id(stage, failure):
+    """What it wrote is there, whatever became of its turn: a repetition under another id would write again."""
+    gate, commit = Gate(), stage.store.commit
+    stage.flows.answers = [gate, KeyError("bug") if failure == "bug" else flow_result()]
     first = asyncio.create_task(stage.ask("refund please", key="k1"))
     await asyncio.wait_for(gate.reached.wait(), 5)
+    [turn] = await stage.turns()
     if failure == "cancel":
-        [turn] = await stage.turns()
         stage.running.cancel("acme", turn["turn_id"])
-        with pytest.raises(TurnCancelled):
-            await first
-    else:
-        gate.open.set()
-        with pytest.raises(Exception, match="went wrong"):
-            await first
-    assert await rows_of(stage.database, "workflow_idempotency") == []
+    elif failure == "commit":
+        stage.store.commit = down
+    gate.open.set()
+    with pytest.raises(SignalboxError):
+        await first
+    stage.store.commit = commit
     stage.flows.answers = [flow_result("Paid back.")]
-    assert (await stage.ask("refund please", key="k1")).message.endswith("Paid back.")
+    again = await within(1, lambda: stage.ask("refund please", key="k1"))
+    assert (again.turn_id, again.status) == (turn["turn_id"], "success")
+    assert again.message.endswith("Paid back.")
+    assert {asked.context.turn_id for asked in stage.flows.asked} == {turn["turn_id"]}
+
+
+async def test_a_repetition_that_fails_before_it_begins_keeps_the_id_too(stage):
+    stage.store.commit, commit = down, stage.store.commit
+    with pytest.raises(StorageUnavailable):
+        await stage.ask("refund please", key="k1")
+    [turn] = await stage.turns()
+    stage.store.retake, retake = down, stage.store.retake
+    with pytest.raises(StorageUnavailable):
+        await stage.ask("refund please", key="k1")
+    stage.store.commit, stage.store.retake = commit, retake
+    assert (await stage.ask("refund please", key="k1")).turn_id == turn["turn_id"]
+
+
+async def test_a_turn_that_wrote_nothing_gives_its_key_back(stage):
+    stage.store.commit, commit = down, stage.store.commit
+    with pytest.raises(StorageUnavailable):
+        await stage.ask("are you open?", key="k1")
+    assert await rows_of(stage.database, "workflow_idempotency") == []
+    stage.store.commit = commit
+    assert (await stage.ask("are you open?", key="k1")).status == "success"
+
+
+async def down(*_args, **_kwargs):
+    raise StorageUnavailable("down")
 
 
 async def test_a_key_that_cannot_be_given_back_does_not_hide_what_happened(stage):
-    async def down(*args):
-        raise StorageUnavailable("down")
-
     gate = Gate()
     stage.flows.answers = [gate, flow_result()]
     first = asyncio.create_task(stage.ask("refund please", key="k1"))
     await asyncio.wait_for(gate.reached.wait(), 5)
-    stage.idempotency.store.forget = down
+    stage.idempotency.store.keep = down
     [turn] = await stage.turns()
     stage.running.cancel("acme", turn["turn_id"])
     with pytest.raises(TurnCancelled):

@@ -1,8 +1,9 @@
 """Which turn answers a request with an Idempotency-Key: that of the first one, whoever asks meanwhile or later.
 
 A claim is locked for a few seconds and renewed while its turn runs, so that a repetition after the death of a process
-does not wait for the first caller's whole deadline. Who takes a claim over goes on under the same turn id: the keys of
-all calls that the turn makes are derived from it, so that who was called before knows the call again.
+does not wait for the first caller's whole deadline. Who takes a claim over goes on under the same turn id, and so does
+who repeats a turn that failed after it may have written: the keys of all calls that the turn makes are derived from it,
+so that who was called before knows the call again.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ class Claim:
     name: IdempotencyKey
     turn_id: str
     again: bool
-    """Whether an earlier attempt of the turn died."""
+    """Whether there was an earlier attempt of the turn, which died or failed."""
     locked_until: int
 
 
@@ -88,10 +89,17 @@ class Idempotency:
             if await self.store.keep(claim.name, claim.turn_id, claim.locked_until, longer):
                 claim.locked_until = longer
 
-    async def give_back(self, claim: Claim) -> None:
-        """Let a key be used again: its turn came to nothing."""
+    async def give_back(self, claim: Claim, *, may_have_written: bool) -> None:
+        """Let a key be used again: its turn came to nothing.
+
+        What a turn has written stays written, also when the turn could not be committed. So one that may have written
+        keeps its key, and who repeats the request goes on under its id, at once.
+        """
         with suppress(Unavailable):
-            await self.store.forget(claim.name, claim.turn_id, claim.locked_until)
+            if may_have_written or claim.again:
+                await self.store.keep(claim.name, claim.turn_id, claim.locked_until, 0)
+            else:
+                await self.store.forget(claim.name, claim.turn_id, claim.locked_until)
 
     async def prune(self) -> bool:
         """Forget some keys that have served their time; whether there may be more of them."""

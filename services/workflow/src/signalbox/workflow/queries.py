@@ -125,7 +125,7 @@ class QueryService:
                 return await self._runner.run(given, log, stop)
             except BaseException:
                 if claim is not None:
-                    await asyncio.shield(self._idempotency.give_back(claim))
+                    await asyncio.shield(self._idempotency.give_back(claim, may_have_written=stop.may_write))
                 raise
             finally:
                 beats.cancel()
