@@ -12,7 +12,7 @@ from signalbox_local import SERVICES, ManagedProcess
 
 pytestmark = pytest.mark.faults
 
-FORMS = [pytest.param(400, id="short"), pytest.param(12_000, id="full", marks=pytest.mark.soak)]
+FORMS = [pytest.param(400, id="short"), pytest.param(10_000, id="full", marks=pytest.mark.soak)]
 DRAIN_S = 5.0
 BETWEEN = 20
 """Acknowledgements before a process is broken, and while it is gone."""

@@ -26,7 +26,7 @@ class Form(NamedTuple):
 
 FORMS = [
     pytest.param(Form(200, 1, 3.0), id="short"),
-    pytest.param(Form(10_000, 3, 30.0), id="full", marks=pytest.mark.soak),
+    pytest.param(Form(10_000, 2, 30.0), id="full", marks=pytest.mark.soak),
 ]
 FAULT_ENDS_S = 60.0
 """What may pass between the end of a fault and answers to all again, beside the fault itself."""
