@@ -8,7 +8,6 @@ import httpx
 import pytest
 from support.loaded_stack import LoadedStack, loaded_stack
 from support.public_api import PublicApi
-from support.shop_orders import ShopOrders
 from support.systems import READY_S, SHOP_WORKFLOW, one_process
 from support.waiting import eventually
 
@@ -54,12 +53,6 @@ def stack(running_stack: ServicesStack, model: FakeProvider) -> Iterator[Service
     yield running_stack
     model.reset()
     make_whole(running_stack)
-
-
-@pytest.fixture(scope="session")
-def stack_orders(running_stack: ServicesStack) -> ShopOrders:
-    """Orders of the stack's shop."""
-    return ShopOrders(running_stack.directory / "shop.db")
 
 
 @pytest.fixture(scope="session")

@@ -7,26 +7,9 @@ from support.systems import READY_S
 from support.traffic import Traffic
 from support.waiting import eventually
 
-from signalbox_local import SERVICES, OneProcess, ServicesStack
+from signalbox_local import OneProcess, ServicesStack
 
 pytestmark = pytest.mark.faults
-
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_that_is_killed_and_started_loses_no_turn(
-    stack: ServicesStack, stack_orders: ShopOrders, service: str
-) -> None:
-    orders = [stack_orders.fresh("returnable") for _ in range(25)]
-    with Traffic(stack.edge_url, orders=orders) as traffic:
-        traffic.wait_for(more_acknowledged=12)
-        stack.service(service).kill()
-        traffic.wait_for(more_attempts=12)
-        stack.service(service).start(READY_S)
-        traffic.wait_for(more_acknowledged=12)
-    traffic.check()
-    returned = [order for order, answer in traffic.returned.items() if "is set up" in answer]
-    assert all(stack_orders.returns_of(order) == 1 for order in returned)
-    assert all(stack_orders.returns_of(order) <= 1 for order in orders)
 
 
 def test_one_process_that_is_killed_and_started_loses_no_turn(process: OneProcess) -> None:

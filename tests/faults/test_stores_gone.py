@@ -37,15 +37,6 @@ def ask_in_time(
     return answer
 
 
-def test_redis_restarted_empty_loses_nothing(stack: ServicesStack) -> None:
-    with Traffic(stack.edge_url) as traffic:
-        traffic.wait_for(more_acknowledged=15)
-        stack.redis.kill()
-        stack.redis.restart()
-        traffic.wait_for(more_acknowledged=30)
-    traffic.check()
-
-
 def test_an_open_flow_outlives_redis(stack: ServicesStack, user: PublicApi) -> None:
     session = new_session()
     assert user.query("where is my order?", session)["status"] == "waiting"
@@ -81,16 +72,6 @@ def test_a_frozen_redis_is_answered_around_in_time(stack: ServicesStack, user: P
     assert answer.status_code in {200, 503, 504}, answer.text
     stack.redis.thaw()
     eventually(lambda: ask_in_time(user, "hello", session).status_code == 200, "it is answered again", 20)
-
-
-def test_postgres_killed_and_restarted_loses_nothing(stack: ServicesStack) -> None:
-    with Traffic(stack.edge_url) as traffic:
-        traffic.wait_for(more_acknowledged=15)
-        stack.postgres.kill()
-        traffic.wait_for(more_attempts=8)
-        stack.postgres.restart()
-        traffic.wait_for(more_acknowledged=20)
-    traffic.check()
 
 
 def test_without_postgres_nothing_is_acknowledged_and_it_is_said_why(

@@ -16,6 +16,9 @@ from signalbox_local import PostgresServer, RedisServer, ServicesStack
 PAIRED = ("workflow", "flows", "tools", "skills", "llm_gateway")
 """What there are two replicas of; Admin is one."""
 
+_FEW_CONNECTIONS = {"max_connections": "150"}
+"""Enough for twelve processes, and few enough to be taken in seconds."""
+
 
 @dataclass(frozen=True)
 class LoadedStack:
@@ -45,7 +48,7 @@ def loaded_stack(directory: Path, env: Mapping[str, str] | None = None) -> Itera
         stack = ServicesStack(
             directory,
             env=settings,
-            postgres=held.enter_context(PostgresServer(own=True)),
+            postgres=held.enter_context(PostgresServer(own=True, settings=_FEW_CONNECTIONS)),
             redis=held.enter_context(RedisServer(own=True)),
             replicas=dict.fromkeys(PAIRED, 2),
             workers=2,
