@@ -118,7 +118,7 @@ def take_all_connections(pairs: LoadedStack, held: ExitStack) -> int:
     url = pairs.stack.database_url
     ours = held.enter_context(psycopg.connect(url, autocommit=True))
     taken, theirs = 0, 1
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while theirs:
         assert time.monotonic() < deadline, f"the services still have {theirs} connections"
         try:
