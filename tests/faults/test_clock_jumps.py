@@ -72,9 +72,10 @@ def test_clocks_that_jump_by_an_hour_lose_nothing_and_do_nothing_twice(clocked: 
         for _ in range(rounds):
             for offsets in jumps:
                 traffic.wait_for(more_acknowledged=10)
-                held = pool.submit(apis[0].query, f"wait at gate-{len(tasks)}", new_session())
+                gate = f"gate-{len(tasks)}"
+                held = pool.submit(apis[0].query, f"wait at {gate}", new_session())
                 eventually(
-                    lambda count=len(tasks): clocked.replicas.backend.received(f"/gate/gate-{count}"),
+                    lambda gate=gate: clocked.replicas.backend.received(f"/gate/{gate}"),
                     "a turn is under way",
                 )
                 messages = [f"write at task-{len(tasks) + number}" for number in range(TASKS_AT_EACH)]
@@ -84,13 +85,14 @@ def test_clocks_that_jump_by_an_hour_lose_nothing_and_do_nothing_twice(clocked: 
                 for api, seconds in zip(apis, offsets, strict=True):
                     eventually(lambda api=api, seconds=seconds: _ahead(api) == seconds, "the clock jumps")
                 traffic.wait_for(more_acknowledged=20)
-                for gate in (f"gate-{len(tasks)}", *(f"task-{len(tasks) + n}" for n in range(TASKS_AT_EACH))):
-                    clocked.replicas.backend.open_gate(gate)
+                for name in (gate, *(f"task-{len(tasks) + number}" for number in range(TASKS_AT_EACH))):
+                    clocked.replicas.backend.open_gate(name)
                 assert held.result(20)["message"].endswith("The gate is open.")
                 tasks += accepted
     for task in tasks:
         found = eventually(lambda task=task: _finished(apis[1], task), f"{task} is finished", 20)
         assert found["status"] == "success", found
+        assert "Written at" in found["result"]["message"], json.dumps(found)
     written = clocked.written()
     assert max(written.values()) == 1
     acknowledged = {
