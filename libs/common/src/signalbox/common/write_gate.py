@@ -74,6 +74,11 @@ class WriteGate:
                 await self._leases.wait(lease, min(left_ms, _LOOK_AGAIN_MS), _CLOSER)
         return True
 
+    async def reopen(self, tenant: str, turn_id: str) -> None:
+        """Undo ``close``, whether it has closed the gate or stands in line: the turn goes on elsewhere."""
+        with suppress(Unavailable):
+            await self._leases.release(_lease(tenant, turn_id), _CLOSER, None, _CLOSER)
+
     async def _enter(self, lease: str, holder: str) -> None:
         deadline = current_deadline()
         while True:

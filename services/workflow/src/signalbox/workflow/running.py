@@ -64,6 +64,12 @@ class TurnStop:
         if self._task is not None and not self._task.done() and not self._task.cancelling():
             self._task.cancel()
 
+    async def reopen(self) -> None:
+        """Let the writes of the turn begin again, where another process goes on with it under the same id."""
+        if self._closing is not None:
+            self._closing.cancel()
+            await self._gate.reopen(self._tenant, self._turn_id)
+
     def _expire(self) -> None:
         self.late = True
         self.request()
@@ -100,6 +106,12 @@ class RunningTurns:
         task = self._tasks.get((tenant, turn_id))
         return task is not None and self._stops[task].request()
 
+    def abandon(self, tenant: str, turn_id: str) -> None:
+        """Stop a turn here that another process has taken over: the gate stays open, for that one's writes."""
+        task = self._tasks.get((tenant, turn_id))
+        if task is not None:
+            self._stops[task].cancel()
+
     async def drain(self, seconds: float) -> None:
         """Give running turns time to end, then stop the rest."""
         if not self._stops:
@@ -122,6 +134,8 @@ class RunningTurns:
             return await run(stop)
         except asyncio.CancelledError:
             stopped = self._why(stop)
+            if isinstance(stopped, ShuttingDown):
+                await stop.reopen()
             await _end_with(log, stopped)
             raise stopped from None
         except SignalboxError as error:

@@ -10,13 +10,17 @@ from pydantic import BaseModel, ValidationError
 
 from signalbox.common.auth import ServiceTokens
 from signalbox.common.context import current_deadline, current_request
-from signalbox.common.errors import SignalboxError
+from signalbox.common.errors import SignalboxError, Unauthenticated
 from signalbox.common.telemetry import inject_traceparent
 from signalbox.common.transport import HopRequest, HopStream, ServiceHop
 from signalbox.contracts import headers as names
 from signalbox.contracts.admin import ServiceName
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.problem import Problem
+
+_TRIES = (False, True)
+"""Whether a try is the last. A token is refused before anything is done, so that one more call, with a token of now,
+does nothing twice: it is for calls that were under way when a clock was set."""
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
@@ -101,20 +105,24 @@ class ServiceClient:
         """
         payload = b"" if body is None else body.model_dump_json(exclude_unset=False).encode()
         with self._span(method, path) as span:
-            response = await self._hop.send(
-                self._request(
-                    method,
-                    path,
-                    payload,
-                    principal=principal,
-                    timeout_s=timeout_s,
-                    idempotency_key=idempotency_key,
-                    headers=None,
-                    span=span,
+            for last in _TRIES:
+                response = await self._hop.send(
+                    self._request(
+                        method,
+                        path,
+                        payload,
+                        principal=principal,
+                        timeout_s=timeout_s,
+                        idempotency_key=idempotency_key,
+                        headers=None,
+                        span=span,
+                    )
                 )
-            )
-            if response.status >= 400:
-                raise self._failure(response.status, response.body, response.headers)
+                if response.status < 400:
+                    break
+                failure = self._failure(response.status, response.body, response.headers)
+                if last or not _token_was_refused(failure):
+                    raise failure
         return self._parsed(reply, response.body)
 
     @asynccontextmanager
@@ -131,20 +139,24 @@ class ServiceClient:
     ) -> AsyncIterator[HopStream]:
         """One call whose answer is read as it comes; a problem is raised before anything is read."""
         with self._span(method, path) as span:
-            request = self._request(
-                method,
-                path,
-                body,
-                principal=principal,
-                timeout_s=timeout_s,
-                idempotency_key=idempotency_key,
-                headers=headers,
-                span=span,
-            )
-            async with self._hop.stream(request) as stream:
-                if stream.status >= 400:
-                    raise self._failure(stream.status, await stream.read(), stream.headers)
-                yield stream
+            for last in _TRIES:
+                request = self._request(
+                    method,
+                    path,
+                    body,
+                    principal=principal,
+                    timeout_s=timeout_s,
+                    idempotency_key=idempotency_key,
+                    headers=headers,
+                    span=span,
+                )
+                async with self._hop.stream(request) as stream:
+                    if stream.status < 400:
+                        yield stream
+                        return
+                    failure = self._failure(stream.status, await stream.read(), stream.headers)
+                if last or not _token_was_refused(failure):
+                    raise failure
 
     @contextmanager
     def _span(self, method: str, path: str) -> Iterator[trace.Span]:
@@ -184,6 +196,10 @@ class ServiceClient:
                 detail=f"The {self.service} service answered {status} without problem details.",
             )
         return ServiceCallFailed(self.service, problem, headers)
+
+
+def _token_was_refused(failure: ServiceCallFailed) -> bool:
+    return failure.upstream.code == Unauthenticated.code
 
 
 def unreadable(service: ServiceName, error: ValidationError) -> ServiceCallFailed:

@@ -262,10 +262,8 @@ class TaskRunner:
                 continue
             if seen is None:
                 attempt.lost = True
-            elif seen.cancel_at is not None:
-                attempt.cancelled = True
-            else:
-                continue
-            self._running.cancel(task.tenant, task.turn_id)
-            if seen is None:
+                self._running.abandon(task.tenant, task.turn_id)
                 return
+            if seen.cancel_at is not None:
+                attempt.cancelled = True
+                self._running.cancel(task.tenant, task.turn_id)
