@@ -55,42 +55,36 @@ def clocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clocked]:
 @pytest.mark.parametrize("rounds", [1, pytest.param(15, marks=pytest.mark.soak)])
 def test_clocks_that_jump_by_an_hour_lose_nothing_and_do_nothing_twice(clocked: Clocked, rounds: int) -> None:
     apis = clocked.replicas.apis()
-    jumps = [
-        (HOUR_S, 0),
-        (0, 0),
-        (0, -HOUR_S),
-        (-HOUR_S, -HOUR_S),
-        (HOUR_S, -HOUR_S),
-        (HOUR_S, HOUR_S),
-        (0, 0),
-    ]
+    together = [(HOUR_S, HOUR_S), (0, 0), (-HOUR_S, -HOUR_S), (0, 0)]
+    apart = [(HOUR_S, 0), (0, 0), (0, -HOUR_S), (0, 0)]
+    jumps = [(offsets, TASKS_AT_EACH) for offsets in together] + [(offsets, 0) for offsets in apart]
     tasks: list[str] = []
     with (
         Traffic(apis[0].url, customers=4, kinds=KINDS, urls=clocked.replicas.urls) as traffic,
         ThreadPoolExecutor(8) as pool,
     ):
         for _ in range(rounds):
-            for offsets in jumps:
+            for offsets, count in jumps:
                 traffic.wait_for(more_acknowledged=10)
-                gate = f"gate-{len(tasks)}"
+                gate = new_session("gate")
                 held = pool.submit(apis[0].query, f"wait at {gate}", new_session())
                 eventually(
                     lambda gate=gate: clocked.replicas.backend.received(f"/gate/{gate}"),
                     "a turn is under way",
                 )
-                messages = [f"write at task-{len(tasks) + number}" for number in range(TASKS_AT_EACH)]
-                accepted = list(pool.map(_submit, apis * (TASKS_AT_EACH // 2), messages))
+                messages = [f"write at task-{len(tasks) + number}" for number in range(count)]
+                accepted = list(pool.map(_submit, apis * (count // 2), messages))
                 for clock, seconds in zip(clocked.clocks, offsets, strict=True):
                     clock.set(seconds)
                 for api, seconds in zip(apis, offsets, strict=True):
                     eventually(lambda api=api, seconds=seconds: _ahead(api) == seconds, "the clock jumps")
                 traffic.wait_for(more_acknowledged=20)
-                for name in (gate, *(f"task-{len(tasks) + number}" for number in range(TASKS_AT_EACH))):
+                for name in (gate, *(f"task-{len(tasks) + number}" for number in range(count))):
                     clocked.replicas.backend.open_gate(name)
                 assert held.result(20)["message"].endswith("The gate is open.")
                 tasks += accepted
     for task in tasks:
-        found = eventually(lambda task=task: _finished(apis[1], task), f"{task} is finished", 20)
+        found = eventually(lambda task=task: _finished(apis[1], task), f"{task} is finished", 30)
         assert found["status"] == "success", found
         assert "Written at" in found["result"]["message"], json.dumps(found)
     written = clocked.written()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import JSONResponse
 from opentelemetry.trace import SpanKind
 from support.apps import SERVICE_SECRET, RecordedTracing, service_app
 
@@ -219,3 +220,30 @@ async def test_a_stream_that_is_refused_raises_before_the_first_frame():
     with pytest.raises(ServiceCallFailed) as failed:
         await anext(run)
     assert failed.value.upstream.code == "not_found"
+
+
+class Refusing:
+    """Refuses the tokens of the first calls, as after a clock was set, and counts what comes."""
+
+    def __init__(self, refusals):
+        self.left, self.calls = refusals, 0
+
+    async def __call__(self):
+        self.calls += 1
+        if self.left:
+            self.left -= 1
+            problem = {"title": "x", "status": 401, "code": "unauthenticated", "detail": "It has expired."}
+            return JSONResponse(problem, 401)
+        return Response(ToolCallReply(ok=True, output=7, took_ms=1, attempts=1).model_dump_json())
+
+
+@pytest.mark.parametrize(("refusals", "calls"), [(1, 2), (2, 2)])
+async def test_a_call_whose_token_is_refused_is_made_once_more(refusals, calls):
+    answer = Refusing(refusals)
+    caller = client(tools(answer))
+    if refusals < calls:
+        assert (await caller.call(CALL, ALICE)).ok
+    else:
+        with pytest.raises(ServiceCallFailed, match="expired"):
+            await caller.call(CALL, ALICE)
+    assert answer.calls == calls

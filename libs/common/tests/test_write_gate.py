@@ -91,3 +91,10 @@ async def test_without_the_cache_writes_are_made_and_nothing_waits(gate, cache):
     cache.down = True
     async with gate.write("acme", "t1"):
         assert await gate.close("acme", "t1", 10)
+
+
+async def test_a_gate_that_is_opened_again_lets_writes_of_the_turn_begin(gate):
+    assert await gate.close("acme", "t1", 1)
+    await gate.reopen("acme", "t1")
+    async with gate.write("acme", "t1"):
+        pass

@@ -339,6 +339,22 @@ async def test_a_process_that_ends_gives_its_tasks_back(background):
     assert await background.work() == 1
 
 
+async def test_what_is_worked_on_here_is_not_taken_over_here_when_the_clock_is_set_ahead(
+    background, monkeypatch
+):
+    gate = Gate()
+    background.stage.flows.answers = [gate, flow_result("Later.")]
+    accepted = await background.submit("order 7")
+    working = asyncio.create_task(background.work())
+    await gate.reached.wait()
+    ahead = runner.now_ms() + 3_600_000
+    monkeypatch.setattr(runner, "now_ms", lambda: ahead)
+    await background.runner.look(TaskName("acme", accepted.task_id))
+    assert background.metrics.registry.get_sample_value("signalbox_tasks_taken_over_total") == 0
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+
+
 async def test_a_key_that_was_revoked_since_does_not_work_any_more(background):
     accepted = await background.submit("when are you open?")
     background.keys.replace([record for record in background.keys.records if record.key_id != "alice"])

@@ -100,7 +100,8 @@ class TaskRunner:
 
     async def look(self, name: TaskName) -> None:
         """Work on a task, unless another does or it is over. What goes wrong is in the task, not raised."""
-        if self._closing:
+        if self._closing or name in self._here:
+            # One that is worked on here is not taken over here, however old a clock that was set makes its heartbeat.
             return
         now = now_ms()
         stale_ms = self._settings.task_stale_ms

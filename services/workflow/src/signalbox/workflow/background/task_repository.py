@@ -86,8 +86,10 @@ _TAKE_DUE = Statement(
     "(CAST(:longest_ms AS bigint), /*postgresql GREATEST*//*sqlite MAX*/"
     "(CAST(:requeue_ms AS bigint), (CAST(:now AS bigint) - created_at) / 2)) FROM ("
     "SELECT tenant AS due_tenant, task_id AS due_task FROM workflow_tasks"
-    " WHERE status IN ('pending', 'running') AND due_at <= :now"
-    " AND (status = 'pending' OR heartbeat_at < :stale_before)"
+    " WHERE (status IN ('pending', 'running') AND due_at <= :now"
+    " AND (status = 'pending' OR heartbeat_at < :stale_before))"
+    # Put off by a clock that was ahead: nobody waits for so long.
+    " OR (status = 'pending' AND due_at > :latest AND due_at < :held)"
     " ORDER BY due_at LIMIT :at_most /*postgresql FOR UPDATE SKIP LOCKED*/) AS due"
     " WHERE tenant = due_tenant AND task_id = due_task RETURNING tenant, task_id"
 )
@@ -130,6 +132,8 @@ _UNFINISHED = Statement(
 )
 _LONGEST = 30
 """Times of ``requeue_ms`` after which a task that waits is put in the queue again at the latest."""
+_MARGIN_MS = 60_000
+"""More than a task is put off by that is tried again, and than clocks that are kept in time differ."""
 _LAST = "~"
 """After every id, which are letters and digits."""
 
@@ -260,6 +264,8 @@ class SqlTaskStore:
             "stale_before": stale_before,
             "requeue_ms": requeue_ms,
             "longest_ms": _LONGEST * requeue_ms,
+            "latest": now + _LONGEST * requeue_ms + _MARGIN_MS,
+            "held": HELD,
             "at_most": limit,
         }
         [rows] = await self._database.write(Write(_TAKE_DUE, params))
