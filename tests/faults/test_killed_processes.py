@@ -32,11 +32,11 @@ def test_services_serve_and_start_while_admin_is_dead(stack: ServicesStack, user
         traffic.wait_for(more_acknowledged=20)
     assert traffic.failures == []
     traffic.check()
-    for name in ("workflow", "flows", "tools", "skills", "llm_gateway"):
-        stack.service(name).restart(READY_S, grace=4)
     with Traffic(stack.edge_url) as traffic:
-        traffic.wait_for(more_acknowledged=20)
-    traffic.check()
+        for name in ("workflow", "flows", "tools", "skills", "llm_gateway"):
+            stack.service(name).restart(READY_S, grace=4)
+            traffic.wait_for(more_acknowledged=8)
+    traffic.check().print("17 Admin dead while all others restart", restarted=5)
     assert "Order 1042 is on its way" in user.query("where is my order 1042?")["message"]
     assert user.query("my tent arrived damaged")["message"].endswith("echo: my tent arrived damaged")
 
