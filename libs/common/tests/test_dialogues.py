@@ -63,7 +63,11 @@ class Assistant:
             "language": "en",
             "reason": None,
             "decision": {"stage": "rule", "intent": "status"},
-            "parts": [{"type": "choices", "choices": [{"label": "Yes", "value": "yes"}]}],
+            "parts": [
+                {"type": "choices", "choices": [{"label": "Yes", "value": "yes"}]},
+                {"type": "citation", "title": "Delivery", "url": None, "quote": "Monday"},
+                {"type": "link", "url": "https://track.test/1042", "title": "Track it"},
+            ],
         }
         events = [
             {"type": "intent", "data": {"parameters": {"order": 1042}}},
@@ -71,7 +75,10 @@ class Assistant:
                 "type": "tool_call",
                 "data": {"call_id": "c1", "tool": "get", "arguments": {"order": 1042, "deep": True}},
             },
-            {"type": "tool_result", "data": {"call_id": "c1", "tool": "get", "ok": True}},
+            {
+                "type": "tool_result",
+                "data": {"call_id": "c1", "tool": "get", "ok": True, "output": {"status": "sent", "at": 3}},
+            },
             {"type": "complete", "data": reply},
         ]
         lines = "".join(
@@ -102,13 +109,15 @@ GOOD = {
     "parameters": {"order": 1042},
     "flow": "status",
     "slots": {"order": 1042, "day": None},
-    "calls": [{"tool": "get", "arguments": {"order": 1042}}],
+    "calls": [{"tool": "get", "arguments": {"order": 1042}, "result": {"status": "sent"}}],
     "greeting": "Hi!",
     "reply": "Order 1042 is on its way.\nIt comes on Monday.",
     "reply_contains": ["on its way", "Hi!"],
     "reply_lacks": "1043",
     "reply_matches": r"^Order \d+ is.*Monday\.$",
     "choices": ["Yes"],
+    "citations": ["Delivery"],
+    "parts": [{"type": "link", "title": "Track it"}],
     "reply_language": "en",
 }
 
@@ -131,12 +140,18 @@ def test_all_that_is_as_expected_passes() -> None:
         ("calls", [{"tool": "get", "arguments": {"order": 1}}]),
         ("calls", [{"tool": "get", "arguments": {"deep": 1}}]),
         ("calls", [{"tool": "get", "ok": False}]),
+        ("calls", [{"tool": "get", "result": {"status": "lost"}}]),
+        ("calls", [{"tool": "get", "result": {"day": "Monday"}}]),
         ("greeting", ""),
         ("reply", "Order 1042 is on its way."),
         ("reply_contains", "Tuesday"),
         ("reply_lacks", "Monday"),
         ("reply_matches", "^Monday"),
         ("choices", []),
+        ("citations", []),
+        ("citations", ["Returns"]),
+        ("parts", []),
+        ("parts", [{"type": "card"}]),
         ("reply_language", "zh"),
         ("reason", "budget"),
         ("refused", "busy"),
@@ -216,6 +231,15 @@ def test_junit_has_a_case_for_each_dialogue() -> None:
 def test_a_turn_that_says_nothing_or_two_things_is_refused(turn: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         DialogueTurn.model_validate(turn)
+
+
+def test_what_a_client_says_of_the_conversation_is_sent_with_every_message() -> None:
+    assistant = Assistant()
+    play({}, {}, assistant=assistant, metadata={"customer_id": "C-1"}, timezone="Asia/Shanghai")
+
+    assert [(body["metadata"], body["timezone"]) for body in assistant.asked] == [
+        ({"customer_id": "C-1"}, "Asia/Shanghai")
+    ] * 2
 
 
 def write(folder: Path, **files: str) -> Path:

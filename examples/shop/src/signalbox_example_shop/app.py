@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from signalbox_example_shop import endpoints, write_endpoints
+from signalbox_example_shop import account_endpoints, courier_endpoints, endpoints, write_endpoints
 from signalbox_example_shop.database import opened
 from signalbox_example_shop.dependencies import Clock, Shop, utc_now
 from signalbox_example_shop.errors import install_error_handlers
@@ -32,5 +32,10 @@ def create_app(settings: Settings | None = None, clock: Clock = utc_now) -> Fast
     install_error_handlers(app)
     app.include_router(endpoints.public_router)
     app.include_router(endpoints.router)
+    app.include_router(endpoints.catalogue_router)
+    app.include_router(endpoints.faq_router)
+    app.include_router(account_endpoints.public_router)
+    app.include_router(account_endpoints.router)
+    app.include_router(courier_endpoints.router)
     app.include_router(write_endpoints.router)
     return app

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
 
+from signalbox_example_shop.courier import PICKUPS
 from signalbox_example_shop.faq_entries import FAQ
 from signalbox_example_shop.generator import Dataset, generate
 from signalbox_example_shop.schema import SCHEMA, SCHEMA_VERSION
@@ -73,6 +74,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         raise DatabaseError(
             f"{path} was made by another version of the shop; delete it to have it made again."
         )
+    connection.execute(PICKUPS)
 
 
 def _write(path: Path, data: Dataset) -> None:

@@ -1,19 +1,17 @@
-"""The shop's HTTP interface for reading; `write_endpoints` has the rest."""
+"""The shop's HTTP interface for reading: orders, catalogue and FAQ; `write_endpoints` changes things."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query
 
 from signalbox_example_shop import returns
+from signalbox_example_shop.credentials import require_key, require_password
 from signalbox_example_shop.dependencies import OrderNumber, ShopDep, require_token
 from signalbox_example_shop.errors import Problem
 from signalbox_example_shop.models import (
-    Customer,
     FaqList,
     Health,
     Order,
-    OrderList,
-    OrderStatus,
     Product,
     ProductList,
     Refund,
@@ -25,10 +23,14 @@ from signalbox_example_shop.models import (
 )
 
 public_router = APIRouter()
-router = APIRouter(
-    dependencies=[Depends(require_token)],
-    responses={401: {"model": Problem}, 404: {"model": Problem}, 422: {"model": Problem}},
-)
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem},
+    404: {"model": Problem},
+    422: {"model": Problem},
+}
+router = APIRouter(dependencies=[Depends(require_token)], responses=_REFUSALS)
+catalogue_router = APIRouter(dependencies=[Depends(require_key)], responses=_REFUSALS)
+faq_router = APIRouter(dependencies=[Depends(require_password)], responses=_REFUSALS)
 
 Limit = Annotated[int, Query(ge=1, le=50)]
 
@@ -37,29 +39,6 @@ Limit = Annotated[int, Query(ge=1, le=50)]
 async def get_health(shop: ShopDep) -> Health:
     """Say that the shop works; needs no token."""
     return shop.repository.health()
-
-
-@router.get("/customers")
-async def find_customer(
-    shop: ShopDep, email: Annotated[str, Query(min_length=3, max_length=254)]
-) -> Customer:
-    """Look a customer up by e-mail address."""
-    return shop.repository.customer_by_email(email)
-
-
-@router.get("/customers/{customer_id}")
-async def get_customer(shop: ShopDep, customer_id: str) -> Customer:
-    """Look a customer up by id."""
-    return shop.repository.customer(customer_id)
-
-
-@router.get("/customers/{customer_id}/orders")
-async def list_orders(
-    shop: ShopDep, customer_id: str, status: OrderStatus | None = None, limit: Limit = 10
-) -> OrderList:
-    """List a customer's orders, newest first."""
-    orders = shop.repository.orders_of(customer_id, status, limit)
-    return OrderList(customer_id=customer_id.upper(), orders=orders)
 
 
 @router.get("/orders/{order_number}")
@@ -101,7 +80,7 @@ async def get_refund(shop: ShopDep, refund_id: str) -> Refund:
     return shop.repository.refund(refund_id)
 
 
-@router.get("/products")
+@catalogue_router.get("/products")
 async def search_products(
     shop: ShopDep,
     q: Annotated[str | None, Query(max_length=200)] = None,
@@ -113,19 +92,19 @@ async def search_products(
     return ProductList(products=shop.repository.search_products(q, category, max_price_cents, limit))
 
 
-@router.get("/products/{sku}")
+@catalogue_router.get("/products/{sku}")
 async def get_product(shop: ShopDep, sku: str) -> Product:
     """Look a product up by its SKU."""
     return shop.repository.product(sku)
 
 
-@router.get("/products/{sku}/stock")
+@catalogue_router.get("/products/{sku}/stock")
 async def get_stock(shop: ShopDep, sku: str) -> Stock:
     """Say how many pieces of a product can be sent today."""
     return shop.repository.stock(sku)
 
 
-@router.get("/faq")
+@faq_router.get("/faq")
 async def search_faq(
     shop: ShopDep,
     q: Annotated[str, Query(min_length=1, max_length=400)],

@@ -1,7 +1,7 @@
 """The shop's refusals and how they are written: problem details (RFC 9457).
 
 ShopError
-  UnauthorizedError        401  no bearer token, or the wrong one
+  UnauthorizedError        401  no credential, or the wrong one
   NotFoundError            404  no such order, customer, product, return or refund
   RefusedError             409  the shop's rules do not allow the change in the order's present state
   UnprocessableError       422  the request is well formed but names something the shop cannot use
@@ -44,11 +44,15 @@ class ShopError(Exception):
 
 
 class UnauthorizedError(ShopError):
-    """The call carries no bearer token, or the wrong one."""
+    """The call carries no credential, or the wrong one; `scheme` is what is asked for."""
 
     status = 401
     title = "Unauthorized"
-    headers = MappingProxyType({"WWW-Authenticate": "Bearer"})
+
+    def __init__(self, code: str, detail: str, scheme: str = "Bearer") -> None:
+        """Refuse with `code` and `detail`, and name the scheme as RFC 9110 wants it."""
+        super().__init__(code, detail)
+        self.headers = MappingProxyType({"WWW-Authenticate": scheme})
 
 
 class NotFoundError(ShopError):

@@ -1,9 +1,9 @@
 """What the shop's endpoints take and return."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, computed_field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, computed_field, model_validator
 
 OrderStatus = Literal["processing", "shipped", "delivered", "cancelled"]
 ReturnStatus = Literal["requested", "received", "completed"]
@@ -174,12 +174,17 @@ class ReturnEligibility(BaseModel):
 
 
 class ReturnRequestItem(BaseModel):
-    """One product to send back; no quantity means all pieces of it."""
+    """One product to send back; no quantity means all pieces of it, and so does an SKU alone."""
 
     model_config = ConfigDict(extra="forbid")
 
     sku: Annotated[str, Field(min_length=1, max_length=20)]
     quantity: Annotated[int, Field(ge=1, le=100)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sku_alone(cls, given: Any) -> Any:
+        return {"sku": given} if isinstance(given, str) else given
 
 
 class ReturnRequest(BaseModel):

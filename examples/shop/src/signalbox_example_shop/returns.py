@@ -146,3 +146,17 @@ def load_return(connection: sqlite3.Connection, return_id: str) -> Return:
         label_url=f"https://shop.example/labels/{identifier}",
         refund=records.refund(refund),
     )
+
+
+def withdraw_return(connection: sqlite3.Connection, return_id: str) -> Return:
+    """Take back a return whose parcel has not arrived, and its refund; runs in the caller's transaction.
+
+    Raises `NotFoundError`, and `RefusedError` once the parcel has arrived.
+    """
+    found = load_return(connection, return_id)
+    if found.status != "requested":
+        raise RefusedError(f"return_{found.status}", f"The parcel of return {return_id} has arrived.")
+    row_id = records.return_row_id(return_id)
+    for table in ("refunds", "return_items", "returns"):
+        connection.execute(f"DELETE FROM {table} WHERE return_id = ?", (row_id,))  # noqa: S608 - the names above
+    return found

@@ -17,7 +17,7 @@ from signalbox_example_shop.models import (
     ReturnRequest,
 )
 from signalbox_example_shop.order_changes import cancel_order, change_address
-from signalbox_example_shop.returns import create_return
+from signalbox_example_shop.returns import create_return, withdraw_return
 
 router = APIRouter(
     dependencies=[Depends(require_token)],
@@ -42,6 +42,22 @@ async def post_return(shop: ShopDep, request: ReturnRequest, key: IdempotencyKey
         status=201,
         now=now,
         write=lambda: create_return(shop.connection, request, now),
+    )
+
+
+@router.post("/returns/{return_id}/withdraw", response_model=Return)
+async def post_withdraw(
+    shop: ShopDep, return_id: str, request: CancelRequest, key: IdempotencyKey = None
+) -> Response:
+    """Take back a return whose parcel has not arrived, as if it had not been asked for."""
+    return write_once(
+        shop.connection,
+        route=f"/returns/{return_id}/withdraw",
+        key=key,
+        request=request,
+        status=200,
+        now=shop.clock(),
+        write=lambda: withdraw_return(shop.connection, return_id),
     )
 
 

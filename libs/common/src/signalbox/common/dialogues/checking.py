@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -22,7 +22,7 @@ class Answer:
     """What the assistant said, the greeting left out."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     calls: tuple[Mapping[str, Any], ...] = ()
-    """Tool, arguments and whether it went well, in order."""
+    """Tool, arguments, whether it went well and its output, in order."""
     flow: Mapping[str, Any] | None = None
     """The state of the open flow, where it was asked for."""
     refused: str | None = None
@@ -92,6 +92,22 @@ def _about_the_reply(turn: DialogueTurn, answer: Answer, language: str | None) -
     ):
         yield Difference("choices", turn.choices, offered)
 
+    yield from _about_parts(turn, reply.get("parts") or [])
+
+
+def _about_parts(turn: DialogueTurn, parts: Sequence[Mapping[str, Any]]) -> Iterator[Difference]:
+    cited = [part["title"] for part in parts if part["type"] == "citation"]
+    if turn.citations is not None and cited != turn.citations:
+        yield Difference("citations", turn.citations, cited)
+    if turn.parts is None:
+        return
+    others = [part for part in parts if part["type"] not in {"choices", "citation"}]
+    if len(others) != len(turn.parts):
+        yield Difference("parts", turn.parts, others)
+        return
+    for number, (expected, found) in enumerate(zip(turn.parts, others, strict=True), 1):
+        yield from _members(f"part {number}", expected, found)
+
 
 def _about_the_work(turn: DialogueTurn, answer: Answer) -> Iterator[Difference]:
     if turn.parameters is not None:
@@ -132,6 +148,11 @@ def _calls(expected: list[ExpectedCall], made: tuple[Mapping[str, Any], ...]) ->
         return
     for number, (call, found) in enumerate(zip(expected, made, strict=True), 1):
         yield from _members(f"call {number} ({call.tool})", call.arguments, found["arguments"])
+        if call.result is not None:
+            output = found.get("output")
+            yield from _members(
+                f"call {number} ({call.tool}) result", call.result, output if isinstance(output, dict) else {}
+            )
         if found["ok"] != call.ok:
             yield Difference(f"call {number} ({call.tool}) ok", call.ok, found["ok"])
 

@@ -111,6 +111,10 @@ class _Play:
         body: dict[str, Any] = {"session_id": self._session, "message": message}
         if self._workflow is not None:
             body["workflow_id"] = self._workflow
+        if self._dialogue.metadata:
+            body["metadata"] = self._dialogue.metadata
+        if self._dialogue.timezone is not None:
+            body["timezone"] = self._dialogue.timezone
         if skill is not None:
             body["skill"] = skill
         if self._language is not None:
@@ -141,13 +145,13 @@ class _Play:
         for event in events:
             if event["type"] == "intent":
                 parameters |= event["data"].get("parameters") or {}
-        went_well = {
-            event["data"]["call_id"]: event["data"]["ok"]
+        ended = {
+            event["data"]["call_id"]: {"ok": event["data"]["ok"], "output": event["data"].get("output")}
             for event in events
             if event["type"] == "tool_result"
         }
         calls = tuple(
-            {**event["data"], "ok": went_well.get(event["data"]["call_id"], False)}
+            {**event["data"], **ended.get(event["data"]["call_id"], {"ok": False, "output": None})}
             for event in events
             if event["type"] == "tool_call"
         )

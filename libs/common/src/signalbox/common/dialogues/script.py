@@ -45,10 +45,11 @@ class Repeated(PublicRequest):
 
 
 class ExpectedCall(PublicRequest):
-    """A call of a tool; of its arguments those that are given are compared."""
+    """A call of a tool; of its arguments, and of the members of its result, those that are given are compared."""
 
     tool: str
     arguments: dict[str, Any] = {}
+    result: dict[str, Any] | None = None
     ok: bool = True
 
 
@@ -90,6 +91,10 @@ class DialogueTurn(PublicRequest):
     reply_matches: Pattern | None = None
     choices: list[str] | None = None
     """The labels that are offered."""
+    parts: list[dict[str, Any]] | None = None
+    """Rich parts besides choices and citations, all of them in their order; of each, the members that are given."""
+    citations: list[str] | None = None
+    """Titles of the sources that are cited, all of them in their order; an empty list is none."""
     reply_language: LanguageTag | None = None
     reason: str | None = None
     """Why the reply is degraded or an error."""
@@ -124,6 +129,10 @@ class Dialogue(PublicRequest):
     """Workflow id; none is the one that the command names, else the tenant's."""
     language: LanguageTag | None = None
     """Every reply must be in this language, unless a turn says otherwise. The request does not ask for it."""
+    metadata: dict[str, Any] = {}
+    """What the client says of the conversation with every message, such as who has signed in."""
+    timezone: str | None = Field(default=None, max_length=64)
+    """The user's time zone (IANA), sent with every message."""
     turns: list[DialogueTurn] = Field(min_length=1)
 
 
