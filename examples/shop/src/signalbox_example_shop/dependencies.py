@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Header, Path, Request
 
 from signalbox_example_shop.errors import UnauthorizedError
+from signalbox_example_shop.faq import Faq
 from signalbox_example_shop.repository import Repository
 
 Clock = Callable[[], datetime]
@@ -27,6 +28,7 @@ class Shop:
     connection: sqlite3.Connection
     clock: Clock
     token: str | None
+    faq: Faq
 
     @property
     def repository(self) -> Repository:

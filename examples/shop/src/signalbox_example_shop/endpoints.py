@@ -112,4 +112,4 @@ async def search_faq(
     limit: Limit = 3,
 ) -> FaqList:
     """Search the frequently asked questions."""
-    return FaqList(passages=shop.repository.faq(q, language, limit))
+    return FaqList(passages=await shop.faq.search(q, language, limit))

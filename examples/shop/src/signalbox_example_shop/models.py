@@ -256,12 +256,13 @@ class Cancellation(BaseModel):
 
 
 class FaqPassage(BaseModel):
-    """One question of the FAQ with its answer, in one language."""
+    """One question of the FAQ with its answer, in one language, and where it stands."""
 
     faq_id: str
     language: str
     question: str
     answer: str
+    url: str
 
 
 class FaqList(BaseModel):

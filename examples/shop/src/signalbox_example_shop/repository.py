@@ -1,14 +1,12 @@
-"""Everything that is looked up: customers, orders, tracking, products, stock, refunds and the FAQ."""
+"""Everything that is looked up: customers, orders, tracking, products, stock and refunds."""
 
 import sqlite3
 from datetime import datetime, timedelta
-from typing import Literal
 
 from signalbox_example_shop import records
 from signalbox_example_shop.errors import NotFoundError
 from signalbox_example_shop.models import (
     Customer,
-    FaqPassage,
     Health,
     Money,
     Order,
@@ -155,18 +153,6 @@ class Repository:
             "SELECT * FROM refunds WHERE order_number = ? ORDER BY refund_id DESC", (order_number,)
         )
         return [records.refund(row) for row in rows]
-
-    def faq(self, query: str, language: Literal["en", "zh"], limit: int) -> list[FaqPassage]:
-        """Return the entries in `language` that share a term with `query`, the best match first."""
-        expression = match_expression(query)
-        if expression is None:
-            return []
-        rows = self._connection.execute(
-            "SELECT faq.* FROM faq_index JOIN faq USING (faq_id, language)"
-            " WHERE faq_index MATCH ? AND faq_index.language = ? ORDER BY bm25(faq_index), faq_id LIMIT ?",
-            (expression, language, limit),
-        )
-        return [FaqPassage(**dict(row)) for row in rows]
 
     def _one(self, sql: str, *values: object) -> sqlite3.Row | None:
         row: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
