@@ -60,7 +60,7 @@ def test_the_example_shows_every_kind_of_part() -> None:
 
     assert len(CONFIG.intents) >= 10
     assert len(CONFIG.flows) >= 5
-    assert (modes.count("agent"), modes.count("function")) == (2, 1)
+    assert (modes.count("agent"), modes.count("function")) == (3, 1)
     assert len(CONFIG.tools) >= 10
     assert {action.type for action in CONFIG.actions} == {"handoff", "close", "update_profile"}
 
