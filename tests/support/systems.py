@@ -42,7 +42,8 @@ OPERATOR_SCOPES = (
     "config:write",
     "keys:write",
 )
-TENANTS = ("acme", "globex")
+TENANTS = ("acme", "globex", "hooli")
+"""The first has everything, the second is its neighbour, the third is there to be fuzzed."""
 PRICED_MODEL = "fake-priced"
 """A model of the fake provider that has a price: where there is a budget, what has none is refused."""
 READY_S = 90.0

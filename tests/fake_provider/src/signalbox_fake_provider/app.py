@@ -56,9 +56,19 @@ class OpenAIEndpoint:
         record = self._state.journal.begin(scope["method"], scope["path"], headers, shown)
         exchange = Exchange(scope, receive, send, record)
         request = Request(self._name, headers, body)
-        rule = Rule(fault=problem) if problem else self._state.script.select(request)
-        record.rule = rule.name if rule else ""
-        await run(exchange, self._state.journal, lambda: self._answer(exchange, request, rule))
+        await run(exchange, self._state.journal, lambda: self._answered(exchange, request, problem))
+
+    async def _answered(self, exchange: Exchange, request: Request, problem: Fault | None) -> None:
+        """Answer, or refuse what has the wrong shape inside, as providers do."""
+        try:
+            rule = Rule(fault=problem) if problem else self._state.script.select(request)
+            exchange.record.rule = rule.name if rule else ""
+            await self._answer(exchange, request, rule)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            if exchange.record.status is not None:
+                raise
+            message = f"the request has a value of the wrong kind ({type(error).__name__})"
+            await exchange.whole(400, {"error": {"message": message, "type": "invalid_request_error"}})
 
     async def _answer(self, exchange: Exchange, request: Request, rule: Rule | None) -> None:
         if self._name == "models":

@@ -7,6 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from signalbox.common.auth import Requires, check_context
 from signalbox.common.web import frame_response
+from signalbox.common.web.frames import FRAMES
 from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.work import FlowReading, FlowReadRequest, FlowRunRequest
@@ -21,7 +22,7 @@ async def flow_runs(request: Request) -> FlowRuns:
     return runs
 
 
-@router.post("/run", response_class=StreamingResponse)
+@router.post("/run", response_class=StreamingResponse, responses=FRAMES)
 async def run(
     body: FlowRunRequest,
     principal: Annotated[Principal, Depends(Requires(Scope.SERVICE))],

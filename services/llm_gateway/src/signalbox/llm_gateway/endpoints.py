@@ -15,7 +15,7 @@ from signalbox.llm_gateway.catalog import Catalog
 from signalbox.llm_gateway.errors import CallNotFound, ModelNotFound
 from signalbox.llm_gateway.front import ModelFront, ModelRequest
 from signalbox.llm_gateway.leaving import while_client_stays
-from signalbox.llm_gateway.openai_http import OpenAIRoute, RequiresModels, model_response
+from signalbox.llm_gateway.openai_http import MODEL_ANSWERS, OpenAIRoute, RequiresModels, model_response
 from signalbox.llm_gateway.rates import PICO
 from signalbox.llm_gateway.records import Purpose
 from signalbox.llm_gateway.usage import Correction, Dimension, Usage, UsageQuery
@@ -71,7 +71,12 @@ def _body(*required: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/chat/completions", response_class=Response, openapi_extra=_body("messages"))
+@router.post(
+    "/chat/completions",
+    response_class=Response,
+    responses=MODEL_ANSWERS,
+    openapi_extra=_body("messages"),
+)
 async def chat_completions(
     request: Request, principal: Models, front: Annotated[ModelFront, Depends(model_front)]
 ) -> Response:
@@ -84,7 +89,7 @@ async def chat_completions(
     return model_response(await while_client_stays(request.receive, front.answer(asked)))
 
 
-@router.post("/embeddings", response_class=Response, openapi_extra=_body("input"))
+@router.post("/embeddings", response_class=Response, responses=MODEL_ANSWERS, openapi_extra=_body("input"))
 async def embeddings(
     request: Request, principal: Models, front: Annotated[ModelFront, Depends(model_front)]
 ) -> Response:

@@ -6,11 +6,13 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from signalbox.common.auth import Requires, principal_of
 from signalbox.common.errors import Forbidden, SignalboxError
-from signalbox.common.web.problems import validation_problem
+from signalbox.common.web.openapi import ErrorBody
+from signalbox.common.web.problems import http_problem, validation_problem
 from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal
 from signalbox.contracts.identity import Scope as AccessScope
@@ -29,6 +31,7 @@ class ErrorShapedRoute(LateRoute):
     """A route that answers every error by ``error_response``, those of authentication and validation included."""
 
     error_response: Callable[[SignalboxError], Response]
+    error_body: ErrorBody
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with its errors answered."""
@@ -43,6 +46,8 @@ class ErrorShapedRoute(LateRoute):
                 return self._refusal(error)
             except RequestValidationError as error:
                 return self._refusal(validation_problem(error))
+            except HTTPException as error:
+                return self._refusal(http_problem(error, request.url.path))
             except Exception:  # noqa: BLE001 - a bug: said once where operators look; the client gets no internals
                 _LOG.exception("unhandled error")
                 return self._refusal(internal_error())
@@ -112,13 +117,46 @@ def answer_response(answer: WholeAnswer | ByteStream) -> Response:
     return model_response(answered(answer))
 
 
+STREAM: dict[str, Any] = {"text/event-stream": {}}
+WHOLE: dict[str, Any] = {"application/json": {"schema": {"type": "object"}}}
+MODEL_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {**WHOLE, **STREAM}},
+    408: {},
+}
+"""What a model call answers, for the API description: whole or as a stream; and how else a call may be refused."""
+
+
 def openai_error_response(error: SignalboxError) -> Response:
     """The response to a request that failed."""
     status, body = error_body(error)
     return Response(body, status_code=status, headers=error.headers, media_type="application/json")
 
 
+OPENAI_ERROR = ErrorBody(
+    "application/json",
+    "OpenAIError",
+    {
+        "type": "object",
+        "description": "An error as OpenAI's API has it; `code` is ours, or the provider's.",
+        "required": ["error"],
+        "properties": {
+            "error": {
+                "type": "object",
+                "required": ["message", "type", "param", "code"],
+                "properties": {
+                    "message": {"type": "string"},
+                    "type": {"type": "string"},
+                    "param": {"type": ["string", "null"]},
+                    "code": {"type": ["string", "null"]},
+                },
+            }
+        },
+    },
+)
+
+
 class OpenAIRoute(ErrorShapedRoute):
     """A route whose errors have OpenAI's shape."""
 
     error_response = staticmethod(openai_error_response)
+    error_body = OPENAI_ERROR

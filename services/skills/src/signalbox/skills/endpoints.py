@@ -7,6 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from signalbox.common.auth import Requires, check_context
 from signalbox.common.web import frame_response
+from signalbox.common.web.frames import FRAMES
 from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.keeping import Forgotten, KeptData, KeptDataRequest, OfSessions
@@ -31,7 +32,7 @@ async def kept_runs(request: Request) -> KeptRuns:
     return kept
 
 
-@router.post("/run", response_class=StreamingResponse)
+@router.post("/run", response_class=StreamingResponse, responses=FRAMES)
 async def run(
     body: SkillRunRequest,
     principal: Sibling,

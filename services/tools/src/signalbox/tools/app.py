@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 
+from signalbox.common.errors import SignalboxError
 from signalbox.common.functions import TOOLS_GROUP, installed_functions
 from signalbox.common.http_calls import Circuits, HttpCallExecutor
 from signalbox.common.platform import Platform
@@ -12,12 +13,15 @@ from signalbox.common.snapshots import ConfigFollower
 from signalbox.common.telemetry.metrics import Metrics
 from signalbox.common.validation import load_snapshot
 from signalbox.common.web import ServiceParts, create_service_app
+from signalbox.common.web.problems import problem_response
 from signalbox.common.write_gate import WriteGate
 from signalbox.contracts.admin import SnapshotDocument
 from signalbox.tools.direct_call import DirectCall
 from signalbox.tools.endpoints import router
 from signalbox.tools.importing.origins import OpenApiOrigins
+from signalbox.tools.mcp.endpoints import PREFIX as MCP
 from signalbox.tools.mcp.endpoints import router as mcp_router
+from signalbox.tools.mcp.endpoints import rpc_error_response
 from signalbox.tools.mcp.servers import McpServers
 from signalbox.tools.mcp.serving import McpService
 from signalbox.tools.metrics import ToolMetrics
@@ -85,6 +89,7 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
             lifespan=lifespan,
             ready_checks={"config": follower.feed.check},
             metrics=metrics,
+            error_response=_error_response,
         )
     )
     calls = wire(platform, follower.snapshots, ToolMetrics(metrics), settings.import_check_seconds)
@@ -93,3 +98,10 @@ def create_app(settings: ToolsSettings | None = None, platform: Platform | None 
     app.state.config_feed = follower.feed
     app.state.mcp_service = McpService(follower.snapshots, calls)
     return app
+
+
+def _error_response(error: SignalboxError, path: str | None) -> Response:
+    """The answer to a request that failed outside of a route, as the clients of its path expect it."""
+    if path is not None and path.startswith(MCP):
+        return rpc_error_response(error)
+    return problem_response(error, path)

@@ -30,7 +30,7 @@ from signalbox.workflow.builders import Builders
 from signalbox.workflow.following import SharedEvents
 from signalbox.workflow.queries import QueryService
 from signalbox.workflow.settings import WorkflowSettings
-from signalbox.workflow.sse import event_stream, frame, with_heartbeats
+from signalbox.workflow.sse import EVENT_STREAM, event_stream, frame, with_heartbeats
 from signalbox.workflow.views import SessionViews
 
 Asking = Annotated[Principal, Depends(Requires(Scope.QUERY))]
@@ -84,7 +84,7 @@ async def query(
     return await queries.answer(principal, body, idempotency_key)
 
 
-@public.post("/query/stream", response_class=StreamingResponse)
+@public.post("/query/stream", response_class=StreamingResponse, responses=EVENT_STREAM)
 async def query_stream(
     body: QueryRequest,
     request: Request,
@@ -110,7 +110,7 @@ async def get_turn(turn_id: TurnId, principal: Asking, views: Views, user_id: Us
     return await views.turn(principal, turn_id, user_id)
 
 
-@public.get("/turn/{turn_id}/events", response_class=StreamingResponse)
+@public.get("/turn/{turn_id}/events", response_class=StreamingResponse, responses={**EVENT_STREAM, 410: {}})
 async def get_turn_events(
     turn_id: TurnId,
     principal: Asking,

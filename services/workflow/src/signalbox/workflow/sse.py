@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 from starlette.responses import StreamingResponse
 
@@ -21,6 +22,10 @@ _RECONNECT = b": reconnect\nretry: 100\n\n"
 def frame(number: int, event: bytes) -> bytes:
     """One event; JSON has no line ends of its own."""
     return b"id: %d\ndata: %s\n\n" % (number, event)
+
+
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+"""What a streaming route answers, for the API description."""
 
 
 def event_stream(frames: AsyncIterator[bytes], headers: dict[str, str] | None = None) -> StreamingResponse:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 
 from signalbox.common.auth import PUBLIC, Authenticator
 from signalbox.common.errors import Unavailable
@@ -115,7 +115,7 @@ def _health_router(app: FastAPI, metrics: Metrics) -> APIRouter:
         """The process serves requests."""
         return {"status": "live"}
 
-    @router.get("/ready", openapi_extra=PUBLIC)
+    @router.get("/ready", response_model=dict[str, str], openapi_extra=PUBLIC)
     async def ready() -> Response:
         """Every dependency works; else 503 with the name of each that does not."""
         failing = await failing_dependencies(app)
@@ -123,7 +123,7 @@ def _health_router(app: FastAPI, metrics: Metrics) -> APIRouter:
             raise NotReady("; ".join(f"{name}: {reason}" for name, reason in failing.items()))
         return JSONResponse({"status": "ready"})
 
-    @router.get("/metrics", openapi_extra=PUBLIC)
+    @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=PUBLIC)
     async def prometheus() -> Response:
         """Metrics in the Prometheus text format."""
         return Response(render_metrics([metrics]), media_type=METRICS_TYPE)

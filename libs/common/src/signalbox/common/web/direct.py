@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from signalbox.common.web.disconnect import CancelOnDisconnect
 from signalbox.common.web.middleware import HEADERS, RequestMiddleware
+from signalbox.common.web.openapi import describe_common
 
 JSON = "application/json"
 
@@ -53,6 +54,12 @@ class DirectApp(FastAPI):
     def direct_routes(self) -> set[tuple[str, str]]:
         """Method and path of the routes that have a direct way."""
         return set(self._ways)
+
+    def openapi(self) -> dict[str, Any]:
+        """The description of the app's interface, made once: FastAPI's, and what our routes have in common."""
+        if self.openapi_schema is None:
+            describe_common(super().openapi(), self.routes)
+        return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request or the lifespan."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from typing import Any
 
 from starlette.responses import StreamingResponse
 from starlette.types import Send
@@ -22,6 +23,10 @@ Emit = Callable[[WorkEvent], None]
 
 Work = Callable[[Emit], Awaitable[Frame]]
 """Does the work, emitting events, and returns the last frame."""
+
+
+FRAMES: dict[int | str, dict[str, Any]] = {200: {"content": {NDJSON: {}}}}
+"""What such a route answers, for the API description."""
 
 
 def frame_response(work: Work) -> StreamingResponse:

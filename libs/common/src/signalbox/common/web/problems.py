@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
 from signalbox.common.context import current_request
 from signalbox.common.errors import BadRequest, PayloadTooLarge, SignalboxError, ValidationFailed
@@ -103,6 +104,27 @@ def validation_problem(error: RequestValidationError) -> SignalboxError:
     )
 
 
+def http_problem(error: HTTPException, path: str) -> SignalboxError:
+    """What the framework refuses, as an error of ours."""
+    if isinstance(error.__cause__, SignalboxError):
+        # FastAPI says "bad request" of whatever goes wrong while it reads the body.
+        return error.__cause__
+    if isinstance(error.__cause__, UnicodeDecodeError):
+        return MalformedJson("The body is not JSON (it is not UTF-8).")
+    if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return PayloadTooLarge(str(error.detail))
+    return _HttpProblem(error, path)
+
+
+def _methods(request: Request) -> str:
+    """Every method of a path (RFC 9110, section 10.2.1): Starlette names those of one of its routes."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.path_regex.match(request.scope["path"]):
+            found |= route.methods or set()
+    return ", ".join(sorted(found))
+
+
 def _field_error(item: dict[str, Any]) -> ProblemError:
     where, *path = item["loc"]
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in path)
@@ -127,12 +149,9 @@ def install_problem_handlers(app: FastAPI, error_response: ErrorResponse = probl
 
     async def on_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
-        if isinstance(error.__cause__, SignalboxError):
-            # FastAPI says "bad request" of whatever goes wrong while it reads the body.
-            return error_response(error.__cause__, request.url.path)
-        if error.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            return error_response(PayloadTooLarge(str(error.detail)), request.url.path)
-        return error_response(_HttpProblem(error, request.url.path), request.url.path)
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            error = HTTPException(error.status_code, headers={"Allow": _methods(request)})
+        return error_response(http_problem(error, request.url.path), request.url.path)
 
     app.add_exception_handler(SignalboxError, on_signalbox_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)

@@ -15,7 +15,7 @@ from signalbox.llm_gateway.messages.answer import whole_message
 from signalbox.llm_gateway.messages.http import PREFIX, AnthropicRoute, request_id
 from signalbox.llm_gateway.messages.request import MessagesRequest
 from signalbox.llm_gateway.messages.stream import MessageStream
-from signalbox.llm_gateway.openai_http import answer_response
+from signalbox.llm_gateway.openai_http import MODEL_ANSWERS, WHOLE, answer_response
 from signalbox.llm_gateway.translation.estimates import estimated_input
 
 router = APIRouter(prefix=PREFIX, tags=["models"], route_class=AnthropicRoute)
@@ -28,7 +28,7 @@ def _body(*required: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("", response_class=Response, openapi_extra=_body("max_tokens"))
+@router.post("", response_class=Response, responses=MODEL_ANSWERS, openapi_extra=_body("max_tokens"))
 async def create_message(
     request: Request, principal: Models, calls: Annotated[ModelCalls, Depends(model_calls)], once: Once
 ) -> Response:
@@ -51,7 +51,9 @@ async def create_message(
     return answer_response(await while_client_stays(request.receive, made))
 
 
-@router.post("/count_tokens", response_class=Response, openapi_extra=_body())
+@router.post(
+    "/count_tokens", response_class=Response, responses={200: {"content": WHOLE}}, openapi_extra=_body()
+)
 async def count_tokens(request: Request, _: Models) -> Response:
     """The tokens that a message's input would have: an estimate, as the header ``signalbox-llm-estimated`` says.
 

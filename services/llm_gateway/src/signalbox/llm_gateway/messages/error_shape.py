@@ -14,7 +14,7 @@ from signalbox.llm_gateway.protocol import error_body
 
 Json = dict[str, Any]
 
-_OVERLOADED = 529
+OVERLOADED = 529
 """Anthropic's status for "try again later", where ours is 503."""
 
 _TYPES = {
@@ -25,7 +25,7 @@ _TYPES = {
     413: "request_too_large",
     429: "rate_limit_error",
     504: "timeout_error",
-    _OVERLOADED: "overloaded_error",
+    OVERLOADED: "overloaded_error",
 }
 _STREAM_TYPES = frozenset(
     {"authentication_error", "permission_error", "rate_limit_error", "invalid_request_error"}
@@ -42,7 +42,7 @@ def anthropic_error(error: SignalboxError, request_id: str | None) -> tuple[int,
     """Status and body of the answer to a call that failed with ``error``."""
     status, body = error_body(error)
     if status == 503:
-        status = _OVERLOADED
+        status = OVERLOADED
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     found = orjson.loads(body)["error"]
     return status, orjson.dumps(_shaped(kind, found["message"], found["code"], request_id))

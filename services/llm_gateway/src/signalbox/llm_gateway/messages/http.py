@@ -7,7 +7,8 @@ from fastapi import Request, Response
 
 from signalbox.common.context import current_request
 from signalbox.common.errors import SignalboxError
-from signalbox.llm_gateway.messages.error_shape import anthropic_error
+from signalbox.common.web.openapi import ErrorBody
+from signalbox.llm_gateway.messages.error_shape import OVERLOADED, anthropic_error
 from signalbox.llm_gateway.openai_http import ErrorShapedRoute
 
 REQUEST_ID = "request-id"
@@ -29,10 +30,37 @@ def anthropic_error_response(error: SignalboxError) -> Response:
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
+ANTHROPIC_ERROR = ErrorBody(
+    "application/json",
+    "AnthropicError",
+    {
+        "type": "object",
+        "description": "An error as Anthropic's API has it; `error.code` is ours, or the provider's.",
+        "required": ["type", "error", "request_id"],
+        "properties": {
+            "type": {"const": "error"},
+            "error": {
+                "type": "object",
+                "required": ["type", "message"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "message": {"type": "string"},
+                    "code": {"type": ["string", "null"]},
+                    "details": {"type": "object"},
+                },
+            },
+            "request_id": {"type": ["string", "null"]},
+        },
+    },
+    {503: (OVERLOADED, "Overloaded")},
+)
+
+
 class AnthropicRoute(ErrorShapedRoute):
     """A route whose answers carry ``request-id`` and whose errors have Anthropic's shape."""
 
     error_response = staticmethod(anthropic_error_response)
+    error_body = ANTHROPIC_ERROR
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with its errors answered."""

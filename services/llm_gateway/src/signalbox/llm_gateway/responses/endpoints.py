@@ -10,7 +10,7 @@ from signalbox.contracts import headers as names
 from signalbox.llm_gateway.endpoints import Models, Once
 from signalbox.llm_gateway.front import caller_of, repeatable
 from signalbox.llm_gateway.leaving import while_client_stays
-from signalbox.llm_gateway.openai_http import OpenAIRoute, answer_response
+from signalbox.llm_gateway.openai_http import MODEL_ANSWERS, WHOLE, OpenAIRoute, answer_response
 from signalbox.llm_gateway.responses.request import ResponsesRequest
 from signalbox.llm_gateway.responses.service import Page, Responses
 
@@ -43,7 +43,7 @@ _BODY: dict[str, Any] = {
 }
 
 
-@router.post("", response_class=Response, openapi_extra=_BODY)
+@router.post("", response_class=Response, responses=MODEL_ANSWERS, openapi_extra=_BODY)
 async def create_response(request: Request, principal: Models, service: Service, once: Once) -> Response:
     """A response, as OpenAI's Responses API defines it, by any model: plain, streamed or in the background.
 
@@ -59,7 +59,9 @@ async def create_response(request: Request, principal: Models, service: Service,
     return answer_response(await while_client_stays(request.receive, made))
 
 
-@router.post("/input_tokens", response_class=Response, openapi_extra=_BODY)
+@router.post(
+    "/input_tokens", response_class=Response, responses={200: {"content": WHOLE}}, openapi_extra=_BODY
+)
 async def count_input_tokens(request: Request, principal: Models, service: Service) -> Response:
     """The tokens that a response's input would have: an estimate, as the header ``signalbox-llm-estimated`` says.
 

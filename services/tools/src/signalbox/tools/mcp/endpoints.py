@@ -13,14 +13,47 @@ from fastapi import APIRouter, Depends, Request, Response
 from signalbox.common.auth import Requires
 from signalbox.common.errors import Forbidden, SignalboxError
 from signalbox.common.snapshots import ConfigFeed
+from signalbox.common.web.openapi import ErrorBody
 from signalbox.common.web.routes import LateRoute
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.tools.mcp.protocol import INVALID_REQUEST, METHOD_NOT_FOUND, PARSE_ERROR
 from signalbox.tools.mcp.serving import McpRefused, McpRequest, McpService, error_of
 
+PREFIX = "/mcp/"
+"""Where errors have JSON-RPC's shape, those before a route is reached too."""
+
+_ERROR = ErrorBody(
+    "application/json",
+    "JsonRpcError",
+    {
+        "type": "object",
+        "description": "An error as JSON-RPC has it; `error.data.code` is ours.",
+        "required": ["jsonrpc", "id", "error"],
+        "properties": {
+            "jsonrpc": {"const": "2.0"},
+            "id": {"type": ["string", "number", "boolean", "null"]},
+            "error": {
+                "type": "object",
+                "required": ["code", "message", "data"],
+                "properties": {
+                    "code": {"type": "integer"},
+                    "message": {"type": "string"},
+                    "data": {"type": "object"},
+                },
+            },
+        },
+    },
+)
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"schema": {"type": "object", "required": ["jsonrpc", "id"]}}}},
+    202: {"description": "A notification was read: it has no answer."},
+}
+
 
 class McpRoute(LateRoute):
     """A route whose errors are JSON-RPC's."""
+
+    error_body = _ERROR
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler, with its errors answered."""
@@ -30,9 +63,14 @@ class McpRoute(LateRoute):
             try:
                 return await handler(request)
             except SignalboxError as error:
-                return _refused(error, None)
+                return rpc_error_response(error)
 
         return answered
+
+
+def rpc_error_response(error: SignalboxError) -> Response:
+    """The response to a request that failed before its id was known."""
+    return _refused(error, None)
 
 
 _BODY = {
@@ -45,7 +83,7 @@ _BODY = {
 router = APIRouter(prefix="/mcp", tags=["mcp"], route_class=McpRoute)
 
 
-@router.post("/{workflow_id}", response_class=Response, openapi_extra=_BODY)
+@router.post("/{workflow_id}", response_class=Response, responses=_ANSWERS, openapi_extra=_BODY)
 async def message(
     workflow_id: str, request: Request, principal: Annotated[Principal, Depends(Requires(Scope.TOOLS))]
 ) -> Response:
@@ -87,7 +125,9 @@ def _parsed(content_type: str, body: bytes) -> dict[str, Any]:
 
 
 def _refused(error: SignalboxError, identifier: Any) -> Response:
-    status = 404 if isinstance(error, McpRefused) and error.number == METHOD_NOT_FOUND else error.status
+    status = (
+        404 if isinstance(error, McpRefused) and error.number == METHOD_NOT_FOUND else error.problem().status
+    )
     return _json(status, {"jsonrpc": "2.0", "id": identifier, "error": error_of(error)}, error.headers)
 
 

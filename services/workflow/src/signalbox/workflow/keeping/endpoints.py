@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import StreamingResponse
@@ -22,6 +22,9 @@ router = APIRouter(prefix="/api/v1", tags=["sessions"], route_class=LateRoute)
 
 Reader = Annotated[Principal, Depends(Requires(Scope.SESSIONS_READ))]
 Deleter = Annotated[Principal, Depends(Requires(Scope.SESSIONS_DELETE))]
+_DOCUMENT: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"schema": {"type": "object"}}}}
+}
 UserPath = Annotated[ExternalId, Path(description="The user whose data is meant.")]
 
 
@@ -63,7 +66,7 @@ async def list_sessions(
     return await lists.page(principal, wanted, cursor, limit)
 
 
-@router.get("/session/{session_id}/export", response_class=StreamingResponse)
+@router.get("/session/{session_id}/export", response_class=StreamingResponse, responses=_DOCUMENT)
 async def export_session(
     session_id: SessionPath,
     principal: Asking,
@@ -76,7 +79,7 @@ async def export_session(
     return await _document(exporter.session(session), f"session-{session.created_at}")
 
 
-@router.get("/users/{user_id}/export", response_class=StreamingResponse)
+@router.get("/users/{user_id}/export", response_class=StreamingResponse, responses=_DOCUMENT)
 async def export_user(
     user_id: UserPath, principal: Reader, exporter: Annotated[Exporter, Depends(_exporter)]
 ) -> StreamingResponse:
