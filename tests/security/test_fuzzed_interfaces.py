@@ -1,9 +1,9 @@
 """Scenario 29: every described operation, fuzzed from its description: no 5xx, no answer that is not described.
 
 schemathesis reads the ``openapi.json`` of a running system and sends what it allows and what it does not. The public
-operations are asked as an operator of a tenant of their own, in both shapes as clients reach them: one process has
-one document, of services each has its own and Traefik stands before them. Calls between services are fuzzed where
-they are, past the edge, with a service token.
+operations are asked as an operator of a tenant of their own; calls between services with a service token. One process
+has one document; of services each has its own, and is asked past the edge: Traefik answers some paths itself (a
+backslash, a NUL), with a 400 that no description of ours can have.
 """
 
 import re
@@ -26,6 +26,9 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 FUZZED = TENANTS[2]
 KEYS_PATH = "/admin/api/v1/keys/{key_id}"
 """Deleted alone: schemathesis takes ids from lists, and would revoke the key that it asks with."""
+
+LENIENT = ("--exclude-checks", "negative_data_rejection")
+"""Services read what the next version of another sends: fields that they do not know, a number where they had none."""
 
 GENERATED = re.compile(r"(\d+) generated")
 SHORT_S, FULL_S = 32, 600
@@ -54,10 +57,10 @@ def targets(system: RunningSystem) -> Iterator[Target]:
     for service, base in bases.items():
         paths = httpx.get(f"{base}/openapi.json", timeout=20).json()["paths"]
         if any(not path.startswith("/internal/") and path.count("/") > 1 for path in paths):
-            yield Target(f"{service}, public", f"{base}/openapi.json", system.url, key, public)
+            yield Target(f"{service}, public", f"{base}/openapi.json", base, key, public)
         if any(path.startswith("/internal/") for path in paths):
             token = service_token(system, service)
-            chosen = ("--include-path-regex", "^/(internal/|live$|ready$|metrics$)")
+            chosen = ("--include-path-regex", "^/(internal/|live$|ready$|metrics$)", *LENIENT)
             yield Target(f"{service}, internal", f"{base}/openapi.json", base, token, chosen)
 
 
@@ -79,25 +82,13 @@ def service_token(system: RunningSystem, audience: str) -> str:
 
 def fuzz(target: Target, seconds: float, directory: Path) -> tuple[int, str]:
     """Requests that were made, and what was found wrong."""
+    headers = (f"Authorization: Bearer {target.credential}", f"X-API-Key: {target.credential}")
     ended = subprocess.run(
         [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG)),
-            *(
-                "run",
-                target.document,
-                "--url",
-                target.base,
-                "--header",
-                f"Authorization: Bearer {target.credential}",
-            ),
-            *(
-                "--max-time",
-                str(max(1, int(seconds))),
-                "--request-timeout",
-                "30",
-                "--no-color",
-                *target.chosen,
-            ),
+            *("run", target.document, "--url", target.base, *target.chosen),
+            *(part for header in headers for part in ("--header", header)),
+            *("--max-time", str(max(1, int(seconds))), "--request-timeout", "30", "--no-color"),
         ],
         cwd=directory,
         capture_output=True,

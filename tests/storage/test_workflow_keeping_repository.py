@@ -139,3 +139,17 @@ async def test_an_erasure_is_taken_by_one_and_comes_back_until_it_ends(kept, dat
     assert len(await kept.take_due(NOW + 400, NOW + 401, 10)) == 5
     await kept.end(one)
     assert len(await rows(database, "erasures")) == 5
+
+
+async def test_tasks_of_a_session_are_those_that_its_owner_has_queued(kept, database):
+    await talked(database, "a", user_id="u1")
+    store = SqlTaskStore(database)
+    for number, (subject, user) in enumerate(
+        [("key:1", None), ("key:1", "u1"), ("key:2", "u1"), ("key:2", None), ("key:2", "u2"), ("key:1", "u2")]
+    ):
+        request = json.dumps({"message": "hi", **({"user_id": user} if user else {})})
+        await store.add(task(number, session_id="a", subject=subject, request=request))
+    of_a_user = await kept.tasks(new_session(session_id="a", subject="key:1", user_id="u1"), 10)
+    assert {row["task_id"] for row in of_a_user} == {"task0", "task1", "task2"}
+    of_a_key = await kept.tasks(new_session(session_id="a", subject="key:1"), 10)
+    assert {row["task_id"] for row in of_a_key} == {"task0", "task1", "task5"}

@@ -11,6 +11,7 @@ from support.workflow_stage import ALICE, BOB, RIVAL, Gate, flow_result, rows_of
 from signalbox.common.errors import Unavailable
 from signalbox.common.storage import Statement, Write
 from signalbox.contracts.background import AsyncQueryRequest
+from signalbox.contracts.identity import Scope
 from signalbox.workflow.background import runner
 from signalbox.workflow.background.in_process import InProcessQueue
 from signalbox.workflow.background.records import TaskName
@@ -417,3 +418,13 @@ async def test_the_queue_of_one_process_works_on_what_it_is_told(background):
     await asyncio.sleep(0.02)
     assert sorted(name.task_id for name in looked) == ["0", "1", "2", "3", "broken"]
     await queue.stop()
+
+
+async def test_only_a_key_that_acts_for_users_stores_a_message_as_a_users(background):
+    await background.submit("when are you open?", user_id="u1")
+    acting = ALICE.model_copy(update={"scopes": ALICE.scopes | {Scope.ACT_FOR_USERS}})
+    await background.submit("when are you open?", "s2", principal=acting, user_id="u1")
+    stored = [
+        json.loads(row["request"]) for row in await rows_of(background.stage.database, "workflow_tasks")
+    ]
+    assert {asked["session_id"]: asked.get("user_id") for asked in stored} == {"s1": None, "s2": "u1"}

@@ -57,7 +57,7 @@ def _text(data: bytes) -> str:
 def _content(segment: str) -> dict[str, Any]:
     try:
         content = json.loads(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadToken("it is no JSON in base64url") from error
     if not isinstance(content, dict):
         raise BadToken("it is no JSON object")

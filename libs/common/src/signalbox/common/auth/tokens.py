@@ -94,11 +94,19 @@ def _check(claims: dict[str, Any], audience: ServiceName, now: float) -> None:
         raise hs256.BadToken(f"it is not for {audience}")
     if not isinstance(claims.get("sub"), str):
         raise hs256.BadToken("it names no subject")
+    if not isinstance(claims.get("ten"), str):
+        raise hs256.BadToken("it names no tenant")
+    if not _is_texts(claims.get("scp")) or not (claims.get("wfs") is None or _is_texts(claims["wfs"])):
+        raise hs256.BadToken("its scopes and workflows are no lists")
     # Said so that a number that is none (NaN) is in neither span.
     if not (_is_number(claims.get("exp")) and claims["exp"] > now - _SKEW_S):
         raise hs256.BadToken("it has expired")
     if not (_is_number(claims.get("iat")) and claims["iat"] <= now + _SKEW_S):
         raise hs256.BadToken("it was made in the future")
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_number(value: object) -> bool:

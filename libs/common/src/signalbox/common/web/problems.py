@@ -118,11 +118,11 @@ def http_problem(error: HTTPException, path: str) -> SignalboxError:
 
 def _methods(request: Request) -> str:
     """Every method of a path (RFC 9110, section 10.2.1): Starlette names those of one of its routes."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.path_regex.match(request.scope["path"]):
-            found |= route.methods or set()
-    return ", ".join(sorted(found))
+    path = request.scope["path"]
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    first = next((route.path for route in routes if route.path_regex.match(path)), None)
+    methods = {method for route in routes if route.path == first for method in route.methods or ()}
+    return ", ".join(sorted(methods))
 
 
 def _field_error(item: dict[str, Any]) -> ProblemError:

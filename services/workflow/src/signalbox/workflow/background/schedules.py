@@ -14,7 +14,7 @@ from signalbox.workflow.background.cron import next_run
 from signalbox.workflow.background.ports import ScheduleStore, TaskQueue
 from signalbox.workflow.background.records import ScheduleRecord, TaskRecord
 from signalbox.workflow.background.results import target_json
-from signalbox.workflow.background.submitting import Submitting, stored_principal
+from signalbox.workflow.background.submitting import Submitting, stored_principal, user_meant
 from signalbox.workflow.background.ticker import Ticker
 from signalbox.workflow.errors import ScheduleNotFound, TooManySchedules
 from signalbox.workflow.settings import WorkflowSettings
@@ -102,7 +102,7 @@ class ScheduleService:
         query = QueryRequest(
             message=request.message,
             session_id=request.session_id or schedule_id,
-            user_id=request.user_id,
+            user_id=user_meant(principal, request.user_id),
             workflow_id=request.workflow_id,
             language=request.language,
             timezone=request.timezone,

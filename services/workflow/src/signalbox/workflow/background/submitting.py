@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from signalbox.common.secrets import SecretNotFound, SecretStore, secret_name
 from signalbox.common.storage import DuplicateKey
 from signalbox.contracts.background import WebhookTarget
-from signalbox.contracts.identity import Principal, key_id_of
+from signalbox.contracts.identity import Principal, Scope, key_id_of
 from signalbox.workflow.errors import IdempotencyKeyReused, UnknownTimezone, WebhookSecretMissing
 from signalbox.workflow.idempotency_rows import KEPT_MS
 from signalbox.workflow.ports import IdempotencyStore
@@ -17,6 +17,14 @@ from signalbox.workflow.records import IdempotencyKey, IdempotencyRecord
 
 Stored = Callable[[IdempotencyRecord | None], Awaitable[None]]
 """Stores what a request makes, with the record of its key, in one transaction. Raises DuplicateKey for a used key."""
+
+
+def user_meant(principal: Principal, user_id: str | None) -> str | None:
+    """The user that a message is of: none, whatever it says, where the key may not act for users.
+
+    What is stored is the user's when the user's data is exported or erased, so nobody may store it under any name.
+    """
+    return user_id if principal.may(Scope.ACT_FOR_USERS) else None
 
 
 class Submitting:

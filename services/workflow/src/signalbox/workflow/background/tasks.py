@@ -22,7 +22,7 @@ from signalbox.workflow.background.ports import BatchStore, TaskQueue, TaskStore
 from signalbox.workflow.background.records import HELD, BatchRecord, TaskRecord
 from signalbox.workflow.background.results import target_json, task_view, webhooks_of
 from signalbox.workflow.background.runner import TaskRunner
-from signalbox.workflow.background.submitting import Submitting, check_timezone, stored_principal
+from signalbox.workflow.background.submitting import Submitting, check_timezone, stored_principal, user_meant
 from signalbox.workflow.errors import BatchNotFound, TaskNotFound, TooManyTasks
 from signalbox.workflow.records import IdempotencyRecord
 from signalbox.workflow.settings import WorkflowSettings
@@ -231,6 +231,7 @@ class TaskService:
             raise TooManyTasks(most)
 
     def _task(self, principal: Principal, query: QueryRequest, now: int) -> TaskRecord:
+        query = query.model_copy(update={"user_id": user_meant(principal, query.user_id)})
         return TaskRecord(
             tenant=principal.tenant,
             task_id=new_id("task"),

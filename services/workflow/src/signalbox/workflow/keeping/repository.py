@@ -73,9 +73,6 @@ _TURNS = Statement(
     " AND (first_message > :behind OR (first_message = :behind AND turn_id > :behind_id))"
     " ORDER BY first_message, turn_id LIMIT :at_most"
 )
-_TASKS = Statement(
-    f"SELECT {listed(_TASK)} FROM workflow_tasks WHERE {_THIS_SESSION} ORDER BY created_at LIMIT :at_most"
-)
 _SUMMARY = Statement(f"SELECT text FROM workflow_summaries WHERE {_THIS_SESSION}")
 _RECENT = Statement(
     f"SELECT turn_id FROM workflow_turns WHERE {_THIS_SESSION} AND created_at >= :since"
@@ -86,6 +83,18 @@ _USER_OF_REQUEST = (
     "/*postgresql CASE WHEN strpos(request, '\\u0000') > 0 THEN '' ELSE request::json ->> 'user_id' END*/"
     "/*sqlite json_extract(request, '$.user_id')*/"
 )
+_THEIRS = (
+    f"({_USER_OF_REQUEST}) = :of_user OR subject = :of_subject AND COALESCE({_USER_OF_REQUEST}, '') = ''"
+)
+_TASKS_OF_SUBJECT, _TASKS_OF_USER = (
+    Statement(
+        f"SELECT {listed(_TASK)} FROM workflow_tasks WHERE {_THIS_SESSION} AND ({whose})"
+        " ORDER BY created_at LIMIT :at_most"
+    )
+    for whose in ("subject = :of_subject", _THEIRS)
+)
+"""Anybody may queue a message for any session id; what its owner may see is what its owner has queued."""
+
 _SCHEDULES = Statement(
     f"SELECT {listed(_SCHEDULE)} FROM workflow_schedules"
     f" WHERE tenant = :in_tenant AND {_USER_OF_REQUEST} = :in_user ORDER BY schedule_id"
@@ -158,7 +167,10 @@ class SqlKeepingStore:
 
     async def tasks(self, session: Session, limit: int) -> list[dict[str, object]]:
         """See ``KeptTurns.tasks``."""
-        return await self._database.fetch_all(_TASKS, {**_named(session), "at_most": limit})
+        named = {**_named(session), "at_most": limit, "of_subject": session.subject}
+        if session.user_id is None:
+            return await self._database.fetch_all(_TASKS_OF_SUBJECT, named)
+        return await self._database.fetch_all(_TASKS_OF_USER, {**named, "of_user": session.user_id})
 
     async def summary(self, session: Session) -> str | None:
         """See ``KeptTurns.summary``."""
