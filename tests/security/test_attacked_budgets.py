@@ -33,6 +33,9 @@ CALL_COST = (Decimal(30) * INPUT + ANSWER_TOKENS * OUTPUT) / MILLION
 
 SHORT, FULL = 90, 2_000
 AT_ONCE = 16
+AGAIN = 90_000
+"""Numbers from which on calls are made again and again."""
+
 PAID_CALLS = 20
 """The budget has money for about so many."""
 
@@ -92,7 +95,7 @@ def steal(thief: Thief, mark: str, number: int) -> str:
     if kind == "repeated":
         # The same key from many at once, each with the same body.
         headers = {"Idempotency-Key": f"{mark}-{number // 20}"}
-        answer = http.post(path, json=body(mark, number // 20, stream=False), headers=headers)
+        answer = http.post(path, json=body(mark, AGAIN + number // 20, stream=False), headers=headers)
         return f"{kind} {answer.status_code}"
     more = {} if kind == "plain" else {"max_tokens": None, "max_completion_tokens": ANSWER_TOKENS, "n": 1}
     sent = {
