@@ -36,6 +36,9 @@ AT_ONCE = 16
 AGAIN = 90_000
 """Numbers from which on calls are made again and again."""
 
+ON_ITS_WAY = 15
+"""Tokens that a provider may have sent when it notices that nobody reads any more."""
+
 PAID_CALLS = 20
 """The budget has money for about so many."""
 
@@ -146,7 +149,11 @@ def attack(
     )
     assert not [outcome for outcome in outcomes if outcome[-3] == "5"], outcomes
     assert spent <= thief.amount
-    assert used <= thief.amount, "the provider was asked for more than the budget has"
+    # What was on its way when a client left is the provider's to say, and it does not: it is not in the ledger.
+    left = sum(number for outcome, number in outcomes.items() if outcome in {"cut 200", "left 200"})
+    assert used - spent <= left * ON_ITS_WAY * OUTPUT / MILLION, (
+        "the provider was asked for more than was booked"
+    )
     assert refused > count // 3, "the budget was not even reached"
     assert spent > thief.amount / 4, "next to nothing was booked"
     repeated = Counter(str(request.body["messages"]) for request in asked)

@@ -148,6 +148,8 @@ def forms(value: str) -> set[bytes]:
         value,
         quote(value, safe=""),
         quote_plus(value),
+        quote(value, safe="/"),
+        quote(value, safe="/").lower(),
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
         encoded,

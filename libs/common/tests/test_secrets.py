@@ -1,5 +1,7 @@
 import json
 import pickle
+import re
+from urllib.parse import quote
 
 import pytest
 
@@ -127,3 +129,15 @@ def test_redact_masks_every_form_of_a_value():
 
 def test_secret_name():
     assert secret_name("secret:crm/token") == "crm/token"
+
+
+def test_redact_masks_mixtures_of_escapes():
+    value = 'Qq/Ww+=&"\\é 😀Zz'
+    url = quote(value, safe="/")  # as clients write a query: the slash stays, the rest does not
+    slashes = json.dumps(value)[1:-1].replace("/", "\\/")
+    nested = json.dumps({"detail": json.dumps({"path": f"/x?key={url}"})})
+    small = re.sub("%..", lambda found: found[0].lower(), url)
+    for written in (url, small, slashes, json.dumps(json.dumps(value)), nested):
+        masked = redact(f"no route for {written}!", [Secret(value)])
+        assert "***" in masked, written
+        assert "ww" not in masked.lower(), written

@@ -5,7 +5,6 @@ installations that have one tenant only; those belong to the tenant ``default`` 
 """
 
 import asyncio
-import json
 import re
 import time
 from collections import OrderedDict
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hmac import compare_digest
 from pathlib import Path
 from typing import NoReturn, Protocol
-from urllib.parse import quote, quote_plus
 
 from signalbox.common.errors import SignalboxError
 
@@ -192,19 +190,31 @@ class ChainedSecrets:
 
 
 def redact(text: str, secrets: Iterable[Secret]) -> str:
-    """The text with each secret's value replaced by ``***``, as it is and as URLs and JSON write it.
+    """The text with each secret's value replaced by ``***``, as it is and as URLs and JSON write it, in any mixture.
 
     Values shorter than 4 characters are left: masking them would tear up ordinary words.
     """
-    forms: set[str] = set()
-    for secret in secrets:
-        value = secret.reveal()
-        forms |= {value, quote(value, safe=""), quote_plus(value)}
-        forms |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-    for form in sorted(forms, key=len, reverse=True):
-        if len(form) >= _MIN_REDACTED:
-            text = text.replace(form, MASK)
+    values = {secret.reveal() for secret in secrets}
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) < _MIN_REDACTED:
+            continue
+        if "%" in text or "\\" in text or " " in value:
+            text = re.sub("".join(map(_written, value)), MASK, text)
+        else:
+            text = text.replace(value, MASK)
     return text
+
+
+def _written(character: str) -> str:
+    """A pattern for the ways of writing a character: software differs in what it escapes (a slash, above all)."""
+    ways = [re.escape(character), "".join(f"%{byte:02x}" for byte in character.encode(errors="replace"))]
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    ways.append("".join(rf"\\+u{units[at : at + 4]}" for at in range(0, len(units), 4)))
+    if character in '"\\/':
+        ways.insert(0, rf"\\*{re.escape(character)}")
+    if character == " ":
+        ways.append(r"\+")
+    return f"(?:{ways[0]}|(?i:{'|'.join(ways[1:])}))"
 
 
 def _upper(name: str) -> str:
