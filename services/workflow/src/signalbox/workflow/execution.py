@@ -344,7 +344,6 @@ class Executor:
         """A run to its end, or to where it waits."""
         once = ToldOnce(work.emit)
         told = replace(work, emit=once)
-
         begun = time.monotonic()
 
         async def attempt(number: int) -> SkillResult:
