@@ -6,7 +6,8 @@ from support.systems import shop_document
 
 from signalbox.tools.importing.openapi_document import OpenApiDocument
 from signalbox.tools.importing.openapi_tools import operation_named
-from signalbox_example_shop import Settings, create_app
+from signalbox_example_shop.app import create_app
+from signalbox_example_shop.settings import Settings
 
 
 def test_the_pin_of_the_imported_tool_is_that_of_the_shops_own_document() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from signalbox_example_shop import Settings, create_app
+from signalbox_example_shop.app import create_app
 from signalbox_example_shop.database import ensure_database
+from signalbox_example_shop.settings import Settings
 
 # A Monday, at noon.
 NOW = datetime(2026, 3, 16, 12, 0, tzinfo=UTC)

@@ -5,8 +5,9 @@ from datetime import UTC, date, datetime
 import httpx
 import pytest
 
-from signalbox_example_shop import Settings, create_app
+from signalbox_example_shop.app import create_app
 from signalbox_example_shop.models import Money
+from signalbox_example_shop.settings import Settings
 
 
 async def test_health_counts_what_there_is(shop: httpx.AsyncClient) -> None:

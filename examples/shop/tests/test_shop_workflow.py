@@ -12,7 +12,8 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from signalbox.contracts.config import AgentSkill, BranchStep, FunctionSkill, HttpRequest
 from signalbox.contracts.workflow_config import WorkflowConfig
-from signalbox_example_shop import Settings, create_app
+from signalbox_example_shop.app import create_app
+from signalbox_example_shop.settings import Settings
 
 EXAMPLE = Path(__file__).parents[1]
 CONFIG = WorkflowConfig.model_validate(

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from signalbox_example_shop import Settings, create_app
+from signalbox_example_shop.app import create_app
+from signalbox_example_shop.settings import Settings
 
 ADDRESS = {"street": "Mill Row 4", "city": "Portclair", "postcode": "40123", "country": "fr"}
 
