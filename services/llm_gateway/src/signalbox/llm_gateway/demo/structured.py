@@ -1,7 +1,7 @@
 """JSON answers: the demo model names one of the values that a schema allows, by the words of the prompt."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from signalbox.llm_gateway.demo.arguments import Unfillable, fill
@@ -13,6 +13,10 @@ _SURE = 0.5
 """A coverage of this much of the message's words, or more, counts as sure."""
 
 _LEAST = 0.2
+_ITEM = re.compile(r"""[ \t]*(?:[-*•]|\d+[.)])?[ \t]*["`']?""")
+_QUOTES = "\"`'"
+_SEPARATOR = re.compile("[:：-]")
+_INDENTED = ("  ", " \t", "\t ", "\t\t")
 _CONFIDENCE = re.compile(r"confidence|score|probability|certainty")
 
 
@@ -44,18 +48,30 @@ def choose(values: Sequence[str], prompt: str, message: str) -> tuple[str, float
     """The value whose description in the prompt has most of the message's words, and how much of them it has."""
     none = next((value for value in values if value.lower() in _NONE), None)
     named = [value for value in values if value != none]
-    descriptions = [f"{value} {_description(value, prompt)}" for value in named]
-    ranked = rank(message, descriptions)
+    described = _descriptions(frozenset(named), prompt)
+    ranked = rank(message, [f"{value} {described.get(value, '')}" for value in named])
     if not ranked or ranked[0][0] < _LEAST:
         return none or named[0], 0.0
     return named[ranked[0][1]], ranked[0][0]
 
 
-def _description(value: str, prompt: str) -> str:
-    """The line of the prompt that begins with the value, and the lines indented under it."""
-    pattern = rf'^[ \t]*(?:[-*•]|\d+[.)])?[ \t]*["`\']?{re.escape(value)}["`\']?[ \t]*[:：-](.*(?:\n[ \t]{{2,}}.*)*)'
-    found = re.search(pattern, prompt, re.MULTILINE)
-    return found[1] if found else ""
+def _descriptions(values: Collection[str], prompt: str) -> dict[str, str]:
+    """Of each value the line of the prompt that begins with it, and the lines indented under that."""
+    found: dict[str, list[str]] = {}
+    open_ones: list[list[str]] = []
+    for line in prompt.split("\n"):
+        if not line.startswith(_INDENTED):
+            open_ones.clear()
+        for lines in open_ones:
+            lines.append(line)
+        item = _ITEM.match(line)
+        start = item.end() if item else 0
+        for separator in _SEPARATOR.finditer(line, start):
+            value = line[start : separator.start()].rstrip(" \t").rstrip(_QUOTES)
+            if value in values and value not in found:
+                found[value] = [line[separator.end() :]]
+                open_ones.append(found[value])
+    return {value: "\n".join(lines) for value, lines in found.items()}
 
 
 def _value(name: str, schema: Mapping[str, Any], coverage: float, messages: Sequence[str]) -> Any:
