@@ -8,11 +8,11 @@ from signalbox.contracts.config import Intent
 from signalbox.contracts.context import CallContext
 from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.query import Choice, ChoicesPart
-from signalbox.workflow.execution import Outcome, Work, render
 from signalbox.workflow.matching import Candidate
 from signalbox.workflow.records import Option, Question
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
+from signalbox.workflow.work import Outcome, Work, render
 
 _NEITHER = frozenset(
     {

@@ -12,11 +12,12 @@ from signalbox.contracts.events import TextData, TextEvent
 from signalbox.contracts.work import FlowState
 from signalbox.workflow.clarifying import ask
 from signalbox.workflow.decisions import Plan
-from signalbox.workflow.execution import Executor, Outcome, Work
+from signalbox.workflow.execution import Executor
 from signalbox.workflow.iterations import Iterations
 from signalbox.workflow.listening import digest_of, flows_of
 from signalbox.workflow.records import Session, SessionState
 from signalbox.workflow.texts import Name, builtin
+from signalbox.workflow.work import Outcome, Work
 
 
 @record

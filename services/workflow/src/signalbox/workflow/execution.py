@@ -2,9 +2,9 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import field, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import orjson
@@ -13,10 +13,8 @@ from signalbox.common.clients import FlowsClient, ServiceCallFailed, SkillsClien
 from signalbox.common.errors import SignalboxError, Unavailable
 from signalbox.common.ids import new_id
 from signalbox.common.passages import citation, cited, quoted, read_passages
-from signalbox.common.record import record
-from signalbox.contracts.base import LocalizedText
 from signalbox.contracts.config import AgentSkill, Route
-from signalbox.contracts.context import CallContext, ChatMessage
+from signalbox.contracts.context import ChatMessage
 from signalbox.contracts.events import (
     TextData,
     TextEvent,
@@ -25,12 +23,10 @@ from signalbox.contracts.events import (
     ToolResultData,
     ToolResultEvent,
     TurnEvent,
-    UsageData,
     UsageEvent,
 )
-from signalbox.contracts.identity import Principal
 from signalbox.contracts.pauses import Pause, Verdict
-from signalbox.contracts.query import Part, QueryStatus
+from signalbox.contracts.query import QueryStatus
 from signalbox.contracts.work import (
     ErrorFrame,
     EventFrame,
@@ -49,18 +45,14 @@ from signalbox.contracts.work import (
 )
 from signalbox.workflow.actions import Actions, Situation
 from signalbox.workflow.agreeing import verdicts_on
-from signalbox.workflow.allowance import UNLIMITED, Allowance
-from signalbox.workflow.background.records import OutboxMessage
 from signalbox.workflow.knowledge import Knowledge, Moment
-from signalbox.workflow.records import PausedRun, SessionStatus, WaitingRun
+from signalbox.workflow.records import PausedRun, WaitingRun
 from signalbox.workflow.resuming import BrokenOff, to_its_end
-from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.texts import builtin
 from signalbox.workflow.told_once import ToldOnce
+from signalbox.workflow.work import Outcome, Work, render
 
 _LOG = logging.getLogger(__name__)
-
-Emit = Callable[[TurnEvent], Awaitable[None]]
 
 _UNFIT = frozenset({"flow_state_invalid", "unknown_flow"})
 """Codes of Flows for a state that this snapshot cannot go on with."""
@@ -78,66 +70,6 @@ class WorkFailed(SignalboxError):
 
     code = "work_failed"
     status = 502
-
-
-@record
-class Work:
-    """What there is to work with in one turn."""
-
-    snapshot: WorkflowSnapshot
-    context: CallContext
-    principal: Principal
-    message: str
-    history: Callable[[], Awaitable[list[ChatMessage]]]
-    """Earlier messages of the epoch; read only by what shows them to a model."""
-    transcript: Callable[[], Awaitable[list[ChatMessage]]]
-    """More of them, for a person who takes over."""
-    emit: Emit
-    allowance: Allowance = UNLIMITED
-    """Whether a model may be asked."""
-    parameters: dict[str, Any] = field(default_factory=dict)
-    usage: list[UsageData] = field(default_factory=list)
-    """What models were paid for so far, also for work that failed in the end."""
-    untranslated: set[str] = field(default_factory=set)
-    """Languages in which texts were said that the workflow does not have in the turn's."""
-    slots: dict[str, Any] = field(default_factory=dict)
-    """Values of the flows that were open when the message came, for actions."""
-    reason: str | None = None
-    """Why an action is taken: an intent, or the code of a failure."""
-    fell_back: bool = False
-    """Whether nothing fitted the message."""
-    place: str = ""
-    """Made a part of the keys of calls, where a turn does more than one thing."""
-
-    def key(self, name: str) -> str:
-        """An idempotency key of the turn's own."""
-        return "/".join(part for part in (self.context.turn_id, self.place, name) if part)
-
-
-@record
-class Outcome:
-    """What came of the work, for the reply and for the session."""
-
-    message: str
-    status: QueryStatus = "success"
-    parts: list[Part] = field(default_factory=list)
-    reason: str | None = None
-    flow: FlowState | None = None
-    """The flow that stays open."""
-    interrupted: list[FlowState] = field(default_factory=list)
-    """Flows that wait behind it, the oldest first."""
-    paused: PausedRun | None = None
-    """The run that waits for the user's word."""
-    waits: WaitingRun | None = None
-    """The run that waits for an operator."""
-    digressions: int = 0
-    digressed: str | None = None
-    """See ``SessionState``."""
-    profile: dict[str, Any] | None = None
-    """The profile as it is now; None leaves it."""
-    session_status: SessionStatus = "active"
-    usage: list[UsageData] = field(default_factory=list)
-    outbox: list[OutboxMessage] = field(default_factory=list)
 
 
 class Executor:
@@ -419,13 +351,6 @@ class Executor:
             raise
         await work.emit(_tool_result(call_id, tool, reply))
         return reply
-
-
-def render(work: Work, text: LocalizedText, **more: Any) -> str:
-    """A text of the config in the turn's language, its variation chosen by the turn."""
-    context = work.context
-    values = work.snapshot.values(context, parameters=work.parameters, **more)
-    return work.snapshot.render(text, context.language, context.turn_id, values, work.untranslated)
 
 
 async def _failed(work: Work, error: SignalboxError) -> Outcome:

@@ -29,8 +29,9 @@ from signalbox.contracts.events import (
 from signalbox.contracts.llm import ChatRequest, FunctionCall, Message, ToolCall
 from signalbox.workflow.acts import DONE, Act, acts_of
 from signalbox.workflow.decisions import Plan
-from signalbox.workflow.execution import Emit, Executor, Outcome, Work
+from signalbox.workflow.execution import Executor
 from signalbox.workflow.iteration_prompt import decide_prompt, situation
+from signalbox.workflow.work import Emit, Outcome, Work
 
 _LOG = logging.getLogger(__name__)
 _LEAST_S = 1.0

@@ -2,20 +2,18 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from signalbox.common.errors import SignalboxError
 from signalbox.common.passages import read_passages
 from signalbox.contracts.config import Knowledge as Source
 from signalbox.contracts.work import Passage, ToolCallReply
-
-if TYPE_CHECKING:
-    from signalbox.workflow.execution import Work
+from signalbox.workflow.work import Work
 
 _LOG = logging.getLogger(__name__)
 
 Moment = Literal["before_answer", "on_fallback"]
-CallTool = Callable[["Work", str, dict[str, Any], str], Awaitable[ToolCallReply]]
+CallTool = Callable[[Work, str, dict[str, Any], str], Awaitable[ToolCallReply]]
 
 
 class Knowledge:
@@ -24,7 +22,7 @@ class Knowledge:
     def __init__(self, call: CallTool) -> None:
         self._call = call
 
-    async def passages(self, work: "Work", moments: Collection[Moment]) -> list[Passage]:
+    async def passages(self, work: Work, moments: Collection[Moment]) -> list[Passage]:
         """What the sources that are due have for the turn's message, in the order of the config.
 
         One that fails has nothing: an answer without it is better than none.
@@ -35,7 +33,7 @@ class Knowledge:
                 found += await self._ask(work, source)
         return found
 
-    async def _ask(self, work: "Work", source: Source) -> list[Passage]:
+    async def _ask(self, work: Work, source: Source) -> list[Passage]:
         values = work.snapshot.values(work.context, parameters=work.parameters)
         try:
             given = work.snapshot.templates.render_value(source.arguments, values)

@@ -38,7 +38,6 @@ from signalbox.workflow.committing import to_its_end
 from signalbox.workflow.conversation import Conversation
 from signalbox.workflow.decisions import Decider, Plan
 from signalbox.workflow.errors import LeaseLost, SessionBusy, SessionNotFound
-from signalbox.workflow.execution import Outcome, Work
 from signalbox.workflow.keeping.days import RetentionDays
 from signalbox.workflow.matching import History, Incoming
 from signalbox.workflow.pauses.settling import (
@@ -68,6 +67,7 @@ from signalbox.workflow.turn_state import (
     session_after,
     turn_reply,
 )
+from signalbox.workflow.work import Outcome, Work
 
 Tell = Callable[[Session, TurnRecord, str], Awaitable[None]]
 

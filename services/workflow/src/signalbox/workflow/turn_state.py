@@ -17,12 +17,12 @@ from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.query import Decision, QueryReply, QueryRequest, TurnState
 from signalbox.workflow.allowance import UNLIMITED, Allowance
 from signalbox.workflow.decisions import Plan
-from signalbox.workflow.execution import Outcome
 from signalbox.workflow.keeping.days import RetentionDays
 from signalbox.workflow.language import choose_language
 from signalbox.workflow.records import IdempotencyKey, PauseRecord, Session, TurnRecord
 from signalbox.workflow.snapshot import WorkflowSnapshot
 from signalbox.workflow.turn_log import TurnLog
+from signalbox.workflow.work import Outcome
 
 _PICO = 10**12
 

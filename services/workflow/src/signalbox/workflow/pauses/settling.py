@@ -12,11 +12,11 @@ from signalbox.contracts.pauses import PendingCall, Verdict
 from signalbox.contracts.query import QueryReply, QueryRequest
 from signalbox.workflow.decisions import Plan
 from signalbox.workflow.errors import PausedRunNotFound
-from signalbox.workflow.execution import Outcome
 from signalbox.workflow.matching import Decided
 from signalbox.workflow.pauses.repository import insert_pause
 from signalbox.workflow.records import PausedRun, PauseRecord, Session
 from signalbox.workflow.turn_state import TurnInput, TurnStart
+from signalbox.workflow.work import Outcome
 
 
 def calls_of(pause: PauseRecord) -> list[PendingCall]:
