@@ -72,7 +72,7 @@ check: lint types imports sizes ## All gates that need no running system
 	$(RUN) python tests/gates/generated_docs.py
 
 ##@ Test it
-.PHONY: test test-all test-long replay bench bench-work bench-rules bench-gateway bench-intents
+.PHONY: test test-all test-long replay bench bench-work bench-footprint bench-rules bench-gateway bench-intents
 test: .venv/.synced ## Unit, storage, contract and end-to-end tests on real PostgreSQL, Redis and Traefik
 	$(RUN) pytest $(PYTEST) -m "not faults and not soak"
 
@@ -90,6 +90,9 @@ bench: .venv/.compiled ## Cases R and F in both shapes, as ratios to the bare en
 
 bench-work: .venv/.compiled ## A tool call and a two-tool agent turn, as ratios to what they wait for
 	$(RUN) python bench/work/run.py $(BENCH)
+
+bench-footprint: .venv/.compiled ## What a process takes while nothing happens: a start, an idle session, an open stream
+	$(RUN) python bench/footprint.py $(BENCH)
 
 bench-rules: .venv/.compiled ## What matching unseen messages costs at 100 to 10,000 rules (DATA=folder of labelled sentences)
 	$(RUN) python bench/rules.py $(DATA)
