@@ -37,12 +37,40 @@ def plant(system: RunningSystem, operator: PublicApi) -> Treasure:
     document = {
         "workflow_id": workflow,
         "name": f"Plans {MARK}",
-        "intents": [{"id": "x", "when": {"keywords": ["treasure"]}, "then": {"reply": MARK}}],
+        "intents": [
+            {"id": "x", "when": {"keywords": ["treasure"]}, "then": {"reply": MARK}},
+            {"id": "bury", "when": {"keywords": ["bury"]}, "then": {"skill": "digger"}},
+        ],
+        "skills": [
+            {
+                "id": "digger",
+                "mode": "agent",
+                "description": "Buries.",
+                "instructions": "Bury it.",
+                "tools": ["bury"],
+                "approval": {"tools": ["bury"], "by": "operator"},
+            }
+        ],
+        "tools": [
+            {
+                "id": "bury",
+                "description": "Buries it.",
+                "effect": "write",
+                "request": {"method": "POST", "url": f"{system.backend.url}/buried"},
+            }
+        ],
+        "llm": {"answer": {"model": "fake-model"}},
     }
     snapshot: Any = publish(operator, document, message=MARK)["snapshot"]
     session = new_session()
     said = {"message": f"treasure {MARK}", "workflow_id": workflow, "user_id": USER}
     turn = operator.query(session=session, **said)
+    bury = {"message": f"bury {MARK}", "workflow_id": workflow, "user_id": USER}
+    system.provider.script(
+        [{"match": {"last_user_contains": bury["message"]}, "reply": {"tool_calls": [{"name": "bury"}]}}]
+    )
+    waits = operator.query(session=new_session(), **bury)
+    system.provider.script([])
     hook = f"{system.backend.url}/hook/{new_session()}"
     task = operator.call(
         "POST", "/api/v1/query/async", json={**said, "session_id": new_session(), "webhook": {"url": hook}}
@@ -71,6 +99,7 @@ def plant(system: RunningSystem, operator: PublicApi) -> Treasure:
             "task_id": task["task_id"],
             "batch_id": batch["batch_id"],
             "schedule_id": schedule["schedule_id"],
+            "pause_id": waits["pause_id"],
             "webhook_id": eventually(webhook, "the task's webhook is there", 20.0),
             "key_id": key["key_id"],
             "response_id": asked.json()["id"],
@@ -83,7 +112,16 @@ def plant(system: RunningSystem, operator: PublicApi) -> Treasure:
     )
 
 
-LEFT = ("session_id", "turn_id", "task_id", "batch_id", "schedule_id", "config_hash", "response_id")
+LEFT = (
+    "session_id",
+    "turn_id",
+    "pause_id",
+    "task_id",
+    "batch_id",
+    "schedule_id",
+    "config_hash",
+    "response_id",
+)
 """What is looked at to see that nobody has changed anything."""
 
 
@@ -93,6 +131,7 @@ def state(operator: PublicApi, treasure: Treasure) -> dict[str, Any]:
     paths = {
         "session_id": f"/api/v1/session/{ids['session_id']}/export?user_id={USER}",
         "turn_id": f"/api/v1/turn/{ids['turn_id']}?user_id={USER}",
+        "pause_id": f"/api/v1/paused-runs/{ids['pause_id']}",
         "task_id": f"/api/v1/task/{ids['task_id']}",
         "batch_id": f"/api/v1/batch/{ids['batch_id']}/items",
         "schedule_id": f"/api/v1/schedules/{ids['schedule_id']}",
