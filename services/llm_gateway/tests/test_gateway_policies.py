@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import yaml
+from pydantic import ValidationError
 from support.async_waiting import until
 
 from signalbox.common.auth import KeyRing, create_key
@@ -236,3 +237,9 @@ async def test_operators_change_rules_of_their_own_tenant_alone(file, start):
         with pytest.raises(RuleNotFound):
             await managed.delete(OPERATOR, LimitRule, name)
     assert [rule.tenant for rule in source.current().limits] == ["*", "other"]
+
+
+@pytest.mark.parametrize("wrong", [{"requests": "60"}, {"requests": True}, {"requests": 1, "wait_s": "2"}])
+def test_numbers_of_a_limit_are_written_as_numbers(wrong):
+    with pytest.raises(ValidationError):
+        LimitSpec.model_validate({"of": "key", **wrong})

@@ -14,6 +14,10 @@ ANY_TENANT = "*"
 RuleName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 """Names a limit or a budget in answers (429) and logs; unique in its tenant."""
 
+Count = Annotated[int, Field(strict=True)]
+"""A whole number that is written as one: ``"60"`` and ``true`` are mistakes."""
+Seconds = Annotated[float, Field(strict=True)]
+
 WhenUnavailable = Literal["open", "closed"]
 """What happens to calls while that which counts cannot be reached: they are made uncounted, or refused (503)."""
 
@@ -34,14 +38,14 @@ class LimitSpec(_Rule):
     of: Literal["tenant", "key", "user", "model", "deployment"]
     only: str | None = Field(default=None, max_length=200)
     """A key's id, a user, a model or a deployment's name."""
-    requests: int | None = Field(default=None, ge=1)
+    requests: Count | None = Field(default=None, ge=1)
     """Calls that may begin in a window."""
-    tokens: int | None = Field(default=None, ge=1)
+    tokens: Count | None = Field(default=None, ge=1)
     """Tokens in a window: input, and what the answer may have until it is known what it had."""
-    parallel: int | None = Field(default=None, ge=1)
+    parallel: Count | None = Field(default=None, ge=1)
     """Calls at a time."""
-    window_s: int = Field(default=60, ge=1, le=86_400)
-    wait_s: float = Field(default=0, ge=0, le=60)
+    window_s: Count = Field(default=60, ge=1, le=86_400)
+    wait_s: Seconds = Field(default=0, ge=0, le=60)
     """Seconds that a call waits for room instead of being refused, higher priority first."""
     when_unavailable: WhenUnavailable = "open"
 
@@ -70,7 +74,7 @@ class BudgetSpec(_Rule):
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$")
     window: Literal["hour", "day", "week", "month", "total"]
     """``week`` begins on Monday; ``total`` never begins anew."""
-    hard: bool = True
+    hard: Annotated[bool, Field(strict=True)] = True
     """A hard budget refuses calls that could exceed it; a soft one says in the log and metrics that more was spent."""
     when_unavailable: WhenUnavailable = "closed"
 
