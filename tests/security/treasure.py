@@ -31,10 +31,9 @@ class Treasure:
         return path
 
 
-def plant(system: RunningSystem, operator: PublicApi) -> Treasure:
-    """Let the first tenant have one of everything."""
-    workflow = new_session("wf")
-    document = {
+def _document(workflow: str, backend: str) -> dict[str, Any]:
+    """A workflow that answers, and one of whose skills waits for an operator before it writes."""
+    return {
         "workflow_id": workflow,
         "name": f"Plans {MARK}",
         "intents": [
@@ -56,11 +55,17 @@ def plant(system: RunningSystem, operator: PublicApi) -> Treasure:
                 "id": "bury",
                 "description": "Buries it.",
                 "effect": "write",
-                "request": {"method": "POST", "url": f"{system.backend.url}/buried"},
+                "request": {"method": "POST", "url": f"{backend}/buried"},
             }
         ],
         "llm": {"answer": {"model": "fake-model"}},
     }
+
+
+def plant(system: RunningSystem, operator: PublicApi) -> Treasure:
+    """Let the first tenant have one of everything."""
+    workflow = new_session("wf")
+    document = _document(workflow, system.backend.url)
     snapshot: Any = publish(operator, document, message=MARK)["snapshot"]
     session = new_session()
     said = {"message": f"treasure {MARK}", "workflow_id": workflow, "user_id": USER}
