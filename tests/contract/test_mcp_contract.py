@@ -75,6 +75,8 @@ async def test_a_tool_that_acts_for_a_user_needs_one(
             await client.call_tool("for_user", {"text": "x"})
         done = await client.call_tool("for_user", {"text": "x"}, meta={"signalbox/user_id": "u1"})
         assert not done.is_error
+        with pytest.raises(mcp.MCPError, match="no id of a user"):
+            await client.call_tool("for_user", {"text": "x"}, meta={"signalbox/user_id": "a\nb"})
 
 
 def test_who_may_not_is_told_in_json_rpc(

@@ -173,6 +173,9 @@ async def test_requests_for_another_name_and_without_a_credential_are_left_to_th
         assert (await client.said()).startswith("ordinary")
         client.send(request)
         assert await client.said() == "x"
+    async with lane_server(hosts=OwnHosts()) as server, connected(server) as client:
+        client.send(say("x", headers=["Origin: https://evil.example"]))
+        assert (await client.said()).startswith("ordinary")
     async with lane_server(allow_local=False) as server, connected(server) as client:
         client.send(say("x"))
         assert (await client.said()).startswith("ordinary")

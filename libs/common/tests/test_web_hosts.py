@@ -9,10 +9,10 @@ from signalbox.common.web.hosts import LocalHostsOnly, OwnHosts
 APP = LocalHostsOnly(PlainTextResponse("served"), OwnHosts(["Box.local"]))
 
 
-async def asked(host: str) -> httpx.Response:
+async def asked(host: str, **headers: str) -> httpx.Response:
     transport = httpx.ASGITransport(APP)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
-        return await client.get("/admin/api/v1/keys", headers={"host": host})
+        return await client.post("/admin/api/v1/keys", headers={"host": host, **headers})
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,19 @@ async def test_other_names_are_refused_in_words(host):
     assert "SIGNALBOX_AUTH=keys" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "https://box.local"])
+async def test_pages_of_this_machine_are_served(origin):
+    assert (await asked("localhost:8000", origin=origin)).text == "served"
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil:8000", "null", "file://"])
+async def test_pages_of_other_sites_are_refused_in_words(origin):
+    """A browser lets any page send a POST of plain text to 127.0.0.1, without asking the server first."""
+    answer = await asked("localhost:8000", origin=origin)
+    assert (answer.status_code, answer.json()["code"]) == (403, "origin_not_allowed")
+    assert "SIGNALBOX_AUTH=keys" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("host", "origin", "served"),
     [
@@ -44,7 +57,7 @@ async def test_other_names_are_refused_in_words(host):
     ],
 )
 async def test_only_pages_of_this_machine_open_a_websocket(host, origin, served):
-    """A browser lets any page open one to 127.0.0.1, without asking the server first as it does for requests."""
+    """A browser lets any page open one to 127.0.0.1, without asking the server first."""
     sent = []
 
     async def app(scope, receive, send):

@@ -6,7 +6,7 @@ import pytest
 from support.background_stage import BackgroundStage
 from support.workflow_stage import RIVAL, skill_says, understood
 
-from signalbox.common.errors import Unavailable
+from signalbox.common.errors import Forbidden, Unavailable
 from signalbox.contracts.identity import Principal, Scope
 from signalbox.contracts.pauses import DecisionRequest, Pause, PendingCall
 from signalbox.contracts.work import SkillResult, SkillResultFrame
@@ -125,3 +125,24 @@ async def test_a_decision_whose_task_came_to_nothing_can_be_taken_again(backgrou
     assert await background.tasks.cancel("acme", first.task_id, 1) is not None
     second = await background.paused_runs.decide(OPERATOR, pause_id, decision("refuse"))
     assert second.task_id != first.task_id
+
+
+async def test_a_no_never_becomes_a_yes(background):
+    pause_id = await stopped(background)
+    first = await background.paused_runs.decide(OPERATOR, pause_id, decision("refuse"))
+    owner = Principal(tenant="acme", subject="key:alice", scopes=frozenset({Scope.QUERY}))
+    with pytest.raises(Forbidden):
+        await background.service.cancel(owner, first.task_id)
+    assert await background.tasks.cancel("acme", first.task_id, 1) is not None
+    with pytest.raises(AlreadyDecided):
+        await background.paused_runs.decide(OPERATOR, pause_id, decision("approve"))
+    await background.paused_runs.decide(OPERATOR, pause_id, decision("refuse"))
+
+
+async def test_a_yes_that_comes_too_late_is_none(background):
+    background.stage.settings.approval_ttl_ms = 1
+    pause_id = await stopped(background)
+    await asyncio.sleep(0.01)
+    with pytest.raises(AlreadyDecided):
+        await background.paused_runs.decide(OPERATOR, pause_id, decision("approve"))
+    assert await background.paused_runs.expire() == 1

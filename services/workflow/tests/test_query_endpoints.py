@@ -185,6 +185,19 @@ async def test_a_turn_is_shown_rated_and_cancelled(http, stage):
     assert (await http.get("/api/v1/turn/turn_none/events")).json()["code"] == "turn_not_found"
 
 
+async def test_who_may_read_the_turns_of_others_may_not_change_them(http, app):
+    whole = await http.post("/api/v1/query/stream", json=ASK)
+    path = f"/api/v1/turn/{whole.headers['signalbox-turn-id']}"
+    reader = create_key()
+    readers = record(reader, "acme", [Scope.QUERY, Scope.SESSIONS_READ])
+    app.state.authenticator.keys.replace([readers])
+    http.headers["authorization"] = f"Bearer {reader.key}"
+    assert (await http.get(path)).status_code == 200
+    for change in ("cancel", "feedback"):
+        answer = await http.post(f"{path}/{change}", json={"thumb": "down"})
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), change
+
+
 async def test_another_tenant_finds_nothing(http, app):
     whole = await http.post("/api/v1/query/stream", json=ASK)
     turn_id = whole.headers["signalbox-turn-id"]

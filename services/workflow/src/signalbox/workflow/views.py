@@ -131,8 +131,10 @@ class SessionViews:
 
         Raises:
             TurnNotFound: there is none, for this principal.
+            Forbidden: the turn is another's, and the principal may only read it.
         """
         view = await self.turn(principal, turn_id, user_id)
+        await self._check_changes(principal, turn_id, user_id)
         if view.status == "running" and not self._running.cancel(principal.tenant, turn_id):
             await self._keeper.request_cancel(principal.tenant, view.session_id, turn_id)
         return view
@@ -144,11 +146,13 @@ class SessionViews:
 
         Raises:
             TurnNotFound: there is none, for this principal.
+            Forbidden: the turn is another's, and the principal may only read it.
         """
         record = await self._store.turn(principal.tenant, turn_id)
         if record is None:
             raise TurnNotFound(turn_id)
         await self._visible_turn(principal, record, user_id)
+        await self._check_changes(principal, turn_id, user_id)
         await self._store.feedback(principal.tenant, turn_id, given.thumb, given.comment)
 
     async def health(self, principal: Principal | None) -> WorkflowHealth:
@@ -185,6 +189,16 @@ class SessionViews:
             await self.visible(principal, record.session_id, user_id)
         except SessionNotFound:
             raise TurnNotFound(record.turn_id) from None
+
+    async def _check_changes(self, principal: Principal, turn_id: str, user_id: str | None) -> None:
+        """Refuse to change a turn that the principal sees only as one that may read everybody's."""
+        if principal.may(Scope.SESSIONS_DELETE) or not principal.may(Scope.SESSIONS_READ):
+            return
+        reads_its_own = principal.model_copy(update={"scopes": principal.scopes - {Scope.SESSIONS_READ}})
+        try:
+            await self.turn(reads_its_own, turn_id, user_id)
+        except TurnNotFound:
+            raise Forbidden("This key reads the turns of others and may not change them.") from None
 
     async def _running_turn(self, principal: Principal, turn_id: str, user_id: str | None) -> TurnView:
         """A turn that writes nothing outside has no row until it commits; its log tells of it."""

@@ -1,8 +1,9 @@
-"""Refusing requests for other names while no credential is needed.
+"""Refusing requests for other names, and of other sites' pages, while no credential is needed.
 
 Without authentication the only fence is that the process listens on loopback. A page in the browser of the same
-machine gets around it when its own name is made to resolve to 127.0.0.1 (DNS rebinding): the request then carries
-that name in ``Host``, which is how it is told from the operator's own.
+machine gets around it in two ways. Its own name is made to resolve to 127.0.0.1 (DNS rebinding): the request then
+carries that name in ``Host``. Or it sends what a browser lets any page send anywhere without asking (a POST of plain
+text, a WebSocket): the request then carries the page's site in ``Origin``.
 """
 
 from collections.abc import Collection
@@ -28,6 +29,18 @@ class HostNotAllowed(Forbidden):
         )
 
 
+class OriginNotAllowed(Forbidden):
+    """The request was made by a page of another site."""
+
+    code = "origin_not_allowed"
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(
+            f"Without authentication pages of other sites are not answered, and this one is of '{origin}'; name its "
+            "host in SIGNALBOX_HOSTS, or set SIGNALBOX_AUTH=keys."
+        )
+
+
 class OwnHosts:
     """The names that a process answers to: those of loopback, and ``hosts``."""
 
@@ -40,6 +53,10 @@ class OwnHosts:
         host = given if given.endswith("]") else given.rpartition(":")[0] or given
         return None if host in self._hosts else host
 
+    def foreign(self, origin: str) -> bool:
+        """Whether an ``Origin`` header (empty where there is none) names the page of another site."""
+        return self.stranger(urlsplit(origin).netloc or origin) is not None
+
 
 class LocalHostsOnly:
     """Wraps the app of a process that serves without authentication and has these ``hosts``."""
@@ -51,16 +68,14 @@ class LocalHostsOnly:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
         if scope["type"] in {"http", "websocket"}:
+            origin = _header(scope, b"origin")
             stranger = self._hosts.stranger(_header(scope, b"host"))
-            if scope["type"] == "websocket":
-                # Browsers let any page open a WebSocket to this machine, and say which page it was.
-                origin = _header(scope, b"origin")
-                page = urlsplit(origin).netloc or origin
-                if stranger is not None or self._hosts.stranger(page) is not None:
+            if stranger is not None or self._hosts.foreign(origin):
+                if scope["type"] == "websocket":
                     await send({"type": "websocket.close", "code": 1008})
                     return
-            elif stranger is not None:
-                await problem_response(HostNotAllowed(stranger), scope["path"])(scope, receive, send)
+                error = OriginNotAllowed(origin) if stranger is None else HostNotAllowed(stranger)
+                await problem_response(error, scope["path"])(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 

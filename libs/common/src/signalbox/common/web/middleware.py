@@ -51,7 +51,10 @@ class RequestMiddleware:
         if scope["type"] != "http" or HEADERS in scope or scope["path"] in _UNTRACED:
             await self._app(scope, receive, send)
             return
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        # Of headers that come twice the first counts, as it does for routes.
+        headers = {
+            key.decode("latin-1"): value.decode("latin-1") for key, value in reversed(scope["headers"])
+        }
         scope[HEADERS] = headers
         context = request_context(headers)
         enter_request(context)

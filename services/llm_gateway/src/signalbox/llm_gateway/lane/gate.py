@@ -43,7 +43,10 @@ class Gate:
             return None
         if names.TIMEOUT_MS in headers and whole_number(headers[names.TIMEOUT_MS]) is None:
             return None
-        if self._hosts is not None and self._hosts.stranger(headers.get("host", "")) is not None:
+        if self._hosts is not None and (
+            self._hosts.stranger(headers.get("host", "")) is not None
+            or self._hosts.foreign(headers.get("origin", ""))
+        ):
             return None
         return self._admitted(headers)
 

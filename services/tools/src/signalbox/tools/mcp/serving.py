@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
+from pydantic import ValidationError
 
 from signalbox.common.errors import BadRequest, SignalboxError
 from signalbox.common.ids import label_id, now_ms
@@ -208,16 +209,21 @@ def _call_request(
     call_id = label_id("mcp")
     given = request.meta.get(IDEMPOTENCY_KEY)
     key = f"{principal.subject}/{given}" if isinstance(given, str) and given else call_id
-    context = CallContext(
-        tenant=principal.tenant,
-        subject=principal.subject,
-        workflow_id=release.workflow_id,
-        config_hash=release.config_hash,
-        session_id=call_id,
-        user_id=user if isinstance(user, str) and principal.may(Scope.ACT_FOR_USERS) else None,
-        turn_id=call_id,
-        now_ms=now_ms(),
-    )
+    try:
+        context = CallContext(
+            tenant=principal.tenant,
+            subject=principal.subject,
+            workflow_id=release.workflow_id,
+            config_hash=release.config_hash,
+            session_id=call_id,
+            user_id=user if isinstance(user, str) and principal.may(Scope.ACT_FOR_USERS) else None,
+            turn_id=call_id,
+            now_ms=now_ms(),
+        )
+    except ValidationError as error:
+        raise McpRefused(
+            INVALID_PARAMS, f"'{USER_KEY}' in '_meta' is no id of a user: {error.errors()[0]['msg']}."
+        ) from error
     return ToolCallRequest(context=context, tool=tool.id, arguments=arguments, idempotency_key=key)
 
 

@@ -119,8 +119,11 @@ class TaskService:
 
         Raises:
             TaskNotFound: there is none, for this principal.
+            Forbidden: it carries out an operator's decision.
         """
         task = await self._own(principal, task_id)
+        if task.pause_id is not None:
+            raise Forbidden("This task carries out an operator's decision on a run; it cannot be cancelled.")
         now = now_ms()
         ended = await self._tasks.cancel(
             principal.tenant, task_id, now, webhooks_of(task, "cancelled", None, now)

@@ -30,7 +30,10 @@ _LIST = Statement(
 _DECIDE = Statement(
     "UPDATE workflow_paused_runs SET status = 'decided', decision = :new_decision, output = :new_output,"
     " note = :new_note, decided_by = :new_by, decided_at = :now, task_id = :new_task"
-    f" WHERE {_THIS} AND (status = 'waiting' OR (status = 'decided' AND EXISTS (SELECT 1 FROM workflow_tasks"
+    f" WHERE {_THIS} AND (:new_decision <> 'approve' OR expires_at IS NULL OR expires_at > :now)"
+    " AND (status = 'waiting' OR (status = 'decided'"
+    " AND (decision = :new_decision OR :new_decision IN ('refuse', 'abandon'))"
+    " AND EXISTS (SELECT 1 FROM workflow_tasks"
     " WHERE workflow_tasks.tenant = :in_tenant AND workflow_tasks.task_id = workflow_paused_runs.task_id"
     " AND workflow_tasks.status IN ('failed', 'cancelled'))))"
 )
@@ -84,7 +87,11 @@ class SqlPauseStore:
         return [PauseRecord(**row) for row in rows]
 
     async def decide(self, decided: PauseRecord, task: TaskRecord) -> bool:
-        """Store a decision with the task in which the run goes on; false where another was taken before."""
+        """Store a decision with the task in which the run goes on; false where another was taken before.
+
+        One whose task came to nothing may be taken again, or be turned into a no: a no never becomes a yes. It is too
+        late for a yes when the time to approve is over.
+        """
         params = {
             "in_tenant": decided.tenant,
             "in_pause": decided.pause_id,
