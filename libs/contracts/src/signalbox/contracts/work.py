@@ -103,6 +103,10 @@ class FlowState(WireModel):
     """Slots of these whose values were not validated yet."""
     done: list[Done] | None = None
     """What it has done so far; None where that is not known (an older release), so that it cannot run again."""
+    began: str | None = None
+    """What the keys of its calls begin with, the same in every turn; None where an older release began it."""
+    visits: dict[str, int] = {}
+    """How often it was at each place where it calls something, by the place's part of the key."""
 
 
 class FlowRunRequest(WireModel):

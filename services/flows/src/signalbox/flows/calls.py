@@ -68,7 +68,8 @@ async def run_call(run: Run, step: CallStep, on_error: OnError | None) -> None:
         return
     if made.write:
         await settle(run)
-    key = run.key(str(run.state.step))
+    # With other arguments it is another call, also where an earlier turn that came to nothing was at this place.
+    key = run.key(str(run.state.step), made.digest or "")
     reply = await call_tool(run, step.tool, arguments, key)
     for _ in range(on_error.retries if on_error is not None else 0):
         if reply.ok or not _may_repeat(run, step.tool, reply.error):

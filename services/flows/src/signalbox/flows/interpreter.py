@@ -339,7 +339,7 @@ def _result(run: Run, move: _Wait | _End) -> FlowResult:
     message, untranslated = "\n\n".join(run.texts), sorted(run.untranslated)
     if isinstance(move, _Wait):
         return FlowResult(
-            status="waiting", message=message, parts=run.parts, state=run.state, untranslated=untranslated
+            status="waiting", message=message, parts=run.parts, state=run.left(), untranslated=untranslated
         )
     if not message and not run.parts and move.action is None:
         message = run.text(messages.DONE if move.outcome == "completed" else messages.SORRY)

@@ -47,10 +47,16 @@ class Run:
     """Slots, by flow and name, whose values are validated again although they were."""
     rerun: Rerun | None = None
     """What the flow did before, when it is run again after a correction."""
-    visits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    began: str = field(init=False)
+    visits: Counter[str] = field(init=False)
     steps_left: int = 200
     untranslated: set[str] = field(default_factory=set)
     """Languages in which texts were said that the workflow does not have in the turn's."""
+
+    def __post_init__(self) -> None:
+        context, place = self.request.context, self.request.place
+        self.began = self.state.began or (f"{context.turn_id}/{place}" if place else context.turn_id)
+        self.visits = Counter(self.state.visits)
 
     @property
     def flow(self) -> CompiledFlow:
@@ -84,13 +90,20 @@ class Run:
         }
 
     def key(self, *place: str) -> str:
-        """An idempotency key for something done at a place of the flow, its own each time it is done there."""
-        name = "/".join(place)
-        self.visits[self.state.flow, name] += 1
-        visit = self.visits[self.state.flow, name]
+        """An idempotency key for something done at a place of the flow, its own each time it is done there.
+
+        It is the same in another turn that goes on from the same state: where a turn made a call and came to nothing,
+        the next one makes the same call, not another one.
+        """
+        name = "/".join((self.state.flow, *place))
+        self.visits[name] += 1
+        visit = self.visits[name]
         repeated = "" if visit == 1 else f".{visit}"
-        within = f"{self.request.place}/" if self.request.place else ""
-        return f"{self.request.context.turn_id}/{within}{self.state.flow}/{name}{repeated}"
+        return f"{self.began}/{name}{repeated}"
+
+    def left(self) -> FlowState:
+        """The state as it goes out."""
+        return self.state.model_copy(update={"began": self.began, "visits": dict(self.visits)})
 
     def text(self, text: LocalizedText, values: Mapping[str, Any] | None = None) -> str:
         """A text in the turn's language, its variation chosen by the turn.
